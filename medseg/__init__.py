@@ -43,8 +43,15 @@ if TYPE_CHECKING:
     from medseg.commands.models.export import export
     from medseg.commands.models.import_nnunet import import_nnunet
     from medseg.commands.models.networks import list_networks
-    from medseg.commands.models.options import ExportOptions, ImportOptions, NetworksOptions, PackageOptions
+    from medseg.commands.models.options import (
+        ExportOptions,
+        ImportOptions,
+        NetworksOptions,
+        PackageOptions,
+        QuantizeOptions,
+    )
     from medseg.commands.models.package import package
+    from medseg.commands.models.quantize import quantize
     from medseg.commands.predict.options import PredictOptions
     from medseg.commands.predict.predict import predict
     from medseg.commands.rank.options import RankOptions
@@ -100,6 +107,8 @@ _MODULES = {
     "NetworksOptions": "commands.models.options",
     "package": "commands.models.package",
     "PackageOptions": "commands.models.options",
+    "quantize": "commands.models.quantize",
+    "QuantizeOptions": "commands.models.options",
     "predict": "commands.predict.predict",
     "PredictOptions": "commands.predict.options",
     "rank_scans": "commands.rank.rank",

@@ -1,5 +1,8 @@
 """One tile through a U-Net on a CPU: each backend and precision, interleaved in one run.
 
+int8, with NNCF installed, is what `medseg quantize` tries first, and `int8, careful` what it tries if that loses too
+much; ranges are those of noise, so its errors say nothing of trained networks.
+
 python benchmarks/prediction/tile.py                                      # 96^3, 6 stages, 32 to 320 features
 python benchmarks/prediction/tile.py --tile 40 56 40 --features 32 64 128 256 --batch 1 2 4 8
 """
@@ -11,15 +14,28 @@ import json
 import os
 import statistics
 import time
+from importlib.util import find_spec
 
 import torch
 
-from medseg.inference.backends.choose import torch_forward
+from medseg.inference.backends.choose import Forward, torch_forward
 from medseg.inference.backends.openvino_backend import openvino_forward
+from medseg.models.quantization import Quantization
+from medseg.networks.device import cpu_has_vnni
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Network
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def int8_forward(network: UNet, tile: list[int], careful: bool) -> Forward:
+    """The network in 8 bits, with ranges of one tile of noise."""
+    from medseg.inference.backends.openvino_fit_int8 import fit_roundings
+
+    graph, roundings = fit_roundings(network, [torch.randn(1, 1, *tile)], careful)
+    unknown = dict.fromkeys(("made", "medseg", "nncf", "openvino", "network"), "")
+    made = Quantization(schema_version=1, graph=graph, careful=careful, evidence=None, roundings=roundings, **unknown)
+    return openvino_forward(network, 1, tile, torch.int8, made)
 
 
 def main() -> None:
@@ -29,6 +45,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, nargs="+", default=[32, 64, 128, 256, 320, 320])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--ways", nargs="+", help="only these, such as 'openvino bf16'; torch fp32 is always there")
     arguments = parser.parse_args()
     axes, stages = len(arguments.tile), len(arguments.features)
     torch.manual_seed(0)
@@ -51,6 +68,14 @@ def main() -> None:
         began = time.perf_counter()
         ways[f"openvino {name}"] = openvino_forward(network, 1, arguments.tile, precision)
         ready[f"openvino {name}"] = round(time.perf_counter() - began, 2)
+    if find_spec("nncf") is not None and cpu_has_vnni():
+        for careful in (False, True):
+            name = "openvino int8, careful" if careful else "openvino int8"
+            if name not in (arguments.ways or [name]):
+                continue
+            ways[name] = int8_forward(network, arguments.tile, careful)
+    if arguments.ways:
+        ways = {name: forward for name, forward in ways.items() if name in ("torch fp32", *arguments.ways)}
     print(json.dumps({"threads": torch.get_num_threads(), "cores": os.cpu_count(), "seconds_to_get_ready": ready}))
     for batch in arguments.batch:
         tiles = torch.randn(batch, 1, *arguments.tile)

@@ -44,6 +44,7 @@ VERBS = {
     "evaluate": "evaluate:command",
     "dicom": "dicom:command",
     "report": "run_records:report_command",
+    "quantize": "models:quantize_command",
     "package": "models:package_command",
     "export": "models:export_command",
     "import-nnunet": "models:import_command",

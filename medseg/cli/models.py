@@ -1,4 +1,4 @@
-"""`medseg package`, `medseg export` and `medseg import-nnunet`."""
+"""`medseg quantize`, `medseg package`, `medseg export` and `medseg import-nnunet`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,50 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.output.display import console, report_failures, show_notes
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.next_command import in_workspace, show_next, show_next_prediction
 from medseg.cli.output.records import record_result
-from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions
+from medseg.commands.models.options import ExportOptions, ImportOptions, PackageOptions, QuantizeOptions
 from medseg.core.options import OFTEN, Option
+
+
+def quantize_command(
+    *,
+    model: Annotated[str | None, Option(positional=True, metavar="RUN")] = None,
+    options: QuantizeOptions,
+    workspace: Annotated[Path, OFTEN] = Path("."),
+) -> None:
+    """Find how trained folds are computed in 8 bits, and what that costs on their validation cases.
+
+    Writes int8.json beside the weights. `medseg predict --set inference.precision=int8` then uses it, if the fold lost
+    at most 0.001 Dice. For processors with VNNI or AMX.
+
+    Exit code: 0 all folds are kept, 1 some cases could not be used or a fold lost too much, 2 nothing could be done.
+
+    Args:
+        model: Run: PLAN, PLAN/CONFIG or a folder; may be left out if there is only one.
+        options: Which folds, and where the data set is.
+        workspace: Folder with plans/, runs/ and cache/.
+
+    Examples:
+        medseg quantize
+        medseg quantize liver/3d_fullres --folds 0
+    """
+    from medseg.commands.models.quantize import quantize
+    from medseg.networks.threads import use_cores
+
+    use_cores()
+    with progress_display() as show:
+        result = quantize(model, workspace, options, show)
+    folds = {fold: made.model_dump(mode="json", exclude={"roundings"}) for fold, made in result.folds.items()}
+    record_result(
+        folder=result.folder, folds={fold: {**folds[fold], "kept": result.folds[fold].kept} for fold in folds}
+    )
+    for fold, made in result.folds.items():
+        console.print(f"fold {fold}: {made.describe()}", markup=False)
+    report_failures(result.failed)
+    kept = all(made.kept for made in result.folds.values())
+    raise typer.Exit(0 if kept and not result.failed else 1)
 
 
 def package_command(

@@ -14,6 +14,7 @@ from medseg.inference.memory import Free, Need, Resources, plan_memory, tile_byt
 from medseg.inference.tiles import Views
 from medseg.inference.window_pass import WindowPass
 from medseg.models.model import Model, input_channels
+from medseg.networks.device import floating
 from medseg.preprocessing.volume import Volume
 
 _MOST_NOTES = 20
@@ -106,9 +107,8 @@ class Passes:
 
         with self.lock:
             if self._members is None:
-                self.backend, members = make_members(
-                    self.model.networks, self.inference, self._tile_shape, tile_batch, self.precision, self._note
-                )
+                how = (self.inference, self._tile_shape, tile_batch, self.precision)
+                self.backend, members = make_members(self.model.networks, *how, self._note, self.model.quantizations)
                 self._release = lambda: release_graphs(members)
                 self._recorded_batch = tile_batch if "CUDA graph" in self.backend else 0
                 self._members = [in_turn(forward) for forward in members]
@@ -128,7 +128,7 @@ class Passes:
     def _tile_bytes(self) -> float:
         """Memory of one tile on its way through a network."""
         channels, outputs = self._tile_shape[0], self.model.plan.labels.outputs
-        return tile_bytes(self.configuration, channels, outputs, self.precision)
+        return tile_bytes(self.configuration, channels, outputs, floating(self.precision, self.device))
 
     @property
     def _tile_shape(self) -> tuple[int, ...]:

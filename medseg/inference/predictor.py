@@ -22,6 +22,7 @@ from medseg.core.image import Image
 from medseg.core.machine.host_memory import MEMORY_ADVICE
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
+from medseg.inference.backends.int8 import check_int8
 from medseg.inference.fast import make_fast
 from medseg.inference.joined import joint_logits, joint_spread
 from medseg.inference.passes import Passes
@@ -76,7 +77,8 @@ class Predictor:
             GPU, which is known after the first tiles.
 
     Raises:
-        PlanError: the model's plan names a normalization that nobody registered.
+        PlanError: the model's plan names a normalization that nobody registered, or int8 where it cannot be computed.
+        ModelError: the plan names int8, and a fold is not quantized.
     """
 
     def __init__(self, model: Model, device: torch.device, compares: bool = True) -> None:
@@ -87,6 +89,8 @@ class Predictor:
         check_schemes(self.configuration, model.configuration_name)
         self.inference = model.plan.inference
         self.precision = choose_precision(self.inference.precision, device)
+        if self.precision == torch.int8:
+            check_int8(model, device)
         self.notes: list[str] = []
         self._passes = Passes(model, device, self.precision, self.notes)
         self._others = [Predictor(other, device, compares=False) for other in model.others]

@@ -14,8 +14,9 @@ from medseg.models.model import Model
 def identity(model: Model) -> str:
     """Return a hash of everything between a scan and its answer, except the plan's section `inference`.
 
-    That section is recorded by itself where answers are made (`predict.jsonl`). Each weight enters by its CRC-32, which
-    is fast and protects against mistakes, not against forgery.
+    That section is recorded by itself where answers are made (`predict.jsonl`); where it asks for int8, the ranges of
+    the folds are in the hash. Each weight enters by its CRC-32, which is fast and protects against mistakes, not
+    against forgery.
     """
     digest = hashlib.blake2b(digest_size=12)
     for member in model.together:
@@ -28,6 +29,14 @@ def identity(model: Model) -> str:
     return digest.hexdigest()
 
 
+def network_identity(network: torch.nn.Module) -> str:
+    """Return a hash of a network's weights, each by its CRC-32, by which other weights are noticed."""
+    digest = hashlib.blake2b(digest_size=12)
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {_checksum(value)}".encode())
+    return digest.hexdigest()
+
+
 def _add(digest: Any, model: Model) -> None:
     """Add a model and the stages before it to a digest."""
     while True:
@@ -36,6 +45,10 @@ def _add(digest: Any, model: Model) -> None:
         for network in model.networks:
             for name, value in network.state_dict().items():
                 digest.update(f"{name} {tuple(value.shape)} {_checksum(value)}".encode())
+        if model.plan.inference.precision == "int8":
+            for quantization in model.quantizations:
+                ranges = [] if quantization is None else quantization.roundings
+                digest.update(" ".join(rounding.model_dump_json() for rounding in ranges).encode())
         if model.previous is None:
             return
         model = model.previous

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from medseg.core.errors import ModelError
+from medseg.models.quantization import Quantization
 from medseg.networks.table import BUILT_IN, NETWORKS, NetworkFactory, build_network
 from medseg.plans.network_rules import UNETS
 from medseg.plans.schema import Configuration, Network, Plan
@@ -35,6 +36,7 @@ class Model:
         others: models of other configurations that answer together with this one: the probabilities of all are averaged
             on the grid of the scan, with equal weights. They have no others themselves.
         selection: what is done to answers (postprocessing, thresholds); None for nothing.
+        quantizations: how each fold is computed in 8 bits, None for one that was not quantized; empty where none was.
     """
 
     plan: Plan
@@ -47,6 +49,7 @@ class Model:
     files: tuple[Path, ...] = ()
     others: tuple[Model, ...] = ()
     selection: Selection | None = None
+    quantizations: tuple[Quantization | None, ...] = ()
 
     @property
     def together(self) -> tuple[Model, ...]:

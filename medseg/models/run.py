@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from medseg.core.errors import ModelError
 from medseg.core.files import finish_replacing, saving
 from medseg.models.model import Model, NetworkFactory, filled_network, overrides_for
+from medseg.models.quantization import read_quantization
 from medseg.models.record import RunRecord, read_record
 from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
 from medseg.plans.file import load_plan
@@ -93,7 +95,9 @@ def load_run(
         previous = load_run(stage_folder, device, same, overrides_for(stage, overrides))
     weights = tuple(fold.weights for fold in files)
     notes = () if folds else _notes_on_missing_folds(folder, names, record)
-    return Model(plan, configuration, tuple(names), networks, folder, previous, notes, weights)
+    quantizations = tuple(read_quantization(fold.int8) for fold in files)
+    model = Model(plan, configuration, tuple(names), networks, folder, previous, notes, weights)
+    return replace(model, quantizations=quantizations) if any(quantizations) else model
 
 
 def _notes_on_missing_folds(folder: Path, names: Sequence[str], record: RunRecord | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ runs/<plan>/<configuration>/    RunFolder
     .fold_0.lock                held while fold 0 is in training
     crossval/                   scores of the out-of-fold answers of all folds
     fold_0/                     FoldFolder
-        plan.yaml  split.json  run.json  log.jsonl  checkpoint.pt  weights.safetensors
+        plan.yaml  split.json  run.json  log.jsonl  checkpoint.pt  weights.safetensors  int8.json
         live.html  pictures/  validation/  report.html  manifest.json
         tensorboard/  mlflow/   where `--log` asks for them
 """
@@ -20,6 +20,7 @@ from medseg.core.names import check_name
 
 PLAN = "plan.yaml"
 WEIGHTS = "weights.safetensors"
+INT8 = "int8.json"
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.json"
 METRICS_CSV = "metrics.csv"
@@ -63,6 +64,7 @@ class FoldFolder:
         log: losses, learning rates and validations, one JSON record per line.
         checkpoint: the state of the training.
         weights: the trained model.
+        int8: how it is computed in 8 bits, where `medseg quantize` has tried that.
         validation: folder with answers and scores of the validation cases.
         metrics: scores of the validation cases.
         report: the page of the run.
@@ -82,6 +84,7 @@ class FoldFolder:
         self.log = path / "log.jsonl"
         self.checkpoint = path / CHECKPOINT
         self.weights = path / WEIGHTS
+        self.int8 = path / INT8
         self.validation = path / "validation"
         self.metrics = path / "validation" / METRICS
         self.report = path / REPORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,8 @@ _OUT_OF_MEMORY = (
     "could not create a primitive",  # oneDNN's words for memory that it did not get
     "could not create a memory",
 )
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_ISA_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -69,8 +71,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the type in which convolutions are computed.
 
     Args:
-        name: the plan's: `fp32`, `bf16`, `fp16`, or `auto` for bf16 where the hardware has it, fp16 on older GPUs and
-            fp32 on other processors.
+        name: the plan's: `fp32`, `bf16`, `fp16`, `int8`, or `auto` for bf16 where the hardware has it, fp16 on older
+            GPUs and fp32 on other processors.
         device: to compute on.
     """
     if name != "auto":
@@ -83,12 +85,26 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """Return a type as plans name it: fp32, bf16 or fp16."""
+    """Return a type as plans name it: fp32, bf16, fp16 or int8."""
     return next(name for name, kind in _TYPES.items() if kind == precision)
 
 
+def floating(precision: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the type of what is not rounded to 8 bits: the precision itself or, for int8, that of `auto`.
+
+    Args:
+        precision: what `choose_precision` returned.
+        device: to compute on.
+    """
+    return precision if precision.is_floating_point else choose_precision("auto", device)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | nullcontext[None]:
-    """Return a context in which convolutions run in `precision`; it does nothing for float32."""
+    """Return a context in which convolutions run in `precision`; it does nothing for float32.
+
+    What OpenVINO computes in int8, torch computes in the type of `auto`.
+    """
+    precision = floating(precision, device)
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
@@ -179,6 +195,20 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in training:  # one by one: a frozen encoder stays in evaluation mode while the rest is trained
             module.training = True
+
+
+def cpu_has_vnni() -> bool:
+    """Return whether the CPU adds products of 8 bits up in 32 bits by an instruction (VNNI, AMX).
+
+    Others add pairs of them up in 16 bits, which overflows, and are hardly faster than in fp32. A limit that the
+    environment sets for oneDNN counts.
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISA_WITHOUT_VNNI:
+        return False
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8")) or bool(
+        getattr(torch.cpu, "_is_vnni_supported", bool)()
+    )
 
 
 def _cpu_has_bf16() -> bool:

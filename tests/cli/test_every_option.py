@@ -103,6 +103,10 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("select balls --folds 0 --no-ensembles --no-postprocessing", 0),
         ("select balls --folds 7", 2),
     ],
+    "quantize": [
+        ("quantize balls --config 3d_fullres --folds 7 --data data --workspace . --json", 2),
+        ("quantize nothing", 2),
+    ],
     "predict": [
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --cases table.csv --json --no-page", 0),
         (f"predict data/imagesTr answers {_MODEL} {_MAPS} --instances --continue --page", 0),

@@ -63,7 +63,7 @@ def test_libraries_are_imported_without_their_telemetry(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("ONEDNN_MAX_CPU_ISA" in os.environ, reason="OpenVINO then computes no network of another library")
-def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
+def test_openvino_and_nncf_are_imported_without_their_telemetry(tmp_path: Path) -> None:
     pytest.importorskip("openvino_telemetry")
     convert = """
 import torch
@@ -77,6 +77,15 @@ class Listed(torch.nn.Module):
         return [self.network(tiles)]
 openvino_forward(Listed(), 1, (8, 8), torch.float32)
 wait_for_threads()
+from importlib.util import find_spec
+from medseg.networks.unet import UNet
+from medseg.plans.schema import Network
+if find_spec("nncf") is not None:
+    from medseg.inference.backends.openvino_fit_int8 import fit_roundings
+    values = {"features": [4, 8], "kernels": [[3, 3]] * 2, "strides": [[1, 1], [2, 2]], "blocks": [1, 1]}
+    unet = UNet(Network(name="plain_unet", decoder_convolutions=[1], **values), 1, 2, residual=False)
+    fit_roundings(unet.eval(), [torch.randn(1, 1, 8, 8)])
+    wait_for_threads()
 import openvino_telemetry  # other programs of the caller's still find it
 """
     _, attempts = run(BLOCKED + convert, tmp_path, "")

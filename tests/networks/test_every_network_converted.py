@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_networks import plan_of, row_of, rows, some_network
 
+from medseg.inference.backends.choose import make_members
 from medseg.models.model import Model
 from medseg.models.onnx_export import TOLERANCE, export_fold
+from medseg.models.quantization import Quantization
+from medseg.networks.device import cpu_has_vnni
 
 EVERY_2D_SLOWLY = pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=True))
 
@@ -30,6 +34,27 @@ def test_openvino_answers_as_torch(name: str, dimensions: int) -> None:
         expected = network(tiles)[0]
     # OpenVINO fuses and reorders sums of fp32; a few units in the fourth digit of the largest logit
     assert float((forward(tiles).float() - expected).abs().max() / expected.abs().max()) < 1e-3
+
+
+@EVERY_2D_SLOWLY
+def test_8_bits_stay_near(tmp_path: Path, name: str, dimensions: int) -> None:
+    if find_spec("nncf") is None:  # `importorskip` would import its telemetry, too
+        pytest.skip("NNCF is an option: pip install 'medseg[int8]'")
+    if not cpu_has_vnni():
+        pytest.skip("this processor has neither VNNI nor AMX")
+    from medseg.commands.models.quantize_fold import quantization_of
+
+    plan = plan_of(name, dimensions)
+    tile = plan.configuration("main").patch_voxels
+    network = some_network(plan).eval()
+    tiles = [torch.randn(1, 1, *tile) for _ in range(2)]
+    made = quantization_of(Model(plan, "main", ("0",), (network,), tmp_path), tiles, careful=False)
+    stored = Quantization.model_validate_json(made.model_dump_json())
+    _, (forward,) = make_members([network], plan.inference, (1, *tile), 1, torch.int8, pytest.fail, [stored])
+    with torch.no_grad():
+        exact = network(torch.cat(tiles))[0]
+    off = float((forward(torch.cat(tiles)).float() - exact).norm() / exact.norm())
+    assert off < 0.7, "random weights differ by up to 0.45 (V-Net), trained ones by 0.01"
 
 
 @EVERY_2D_SLOWLY

@@ -30,6 +30,7 @@ _TITLES = {
     "fingerprint": "Reading scans",
     "preprocess": "Preprocessing",
     "train": "Training",
+    "calibrate": "Calibrating",
     "validate": "Validating",
     "predict": "Segmenting",
     "evaluate": "Scoring",

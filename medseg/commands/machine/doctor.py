@@ -26,6 +26,7 @@ EXTRAS = {
     "networks": "MONAI's transformers, such as SwinUNETR",
     "encoders": "2D networks with pretrained encoders",
     "onnx": "medseg export model.onnx",
+    "int8": "medseg quantize: prediction in 8 bits",
     "minc": "MINC files (.mnc)",
     "xlsx": "medseg predict --xlsx: volumes as a workbook",
     "tensorboard": "medseg train --log tensorboard",

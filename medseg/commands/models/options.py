@@ -1,4 +1,4 @@
-"""Options of the verbs about models: `medseg package`, `export`, `import-nnunet` and `networks`."""
+"""Options of the verbs about models: `medseg quantize`, `package`, `export`, `import-nnunet` and `networks`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from typing import Annotated
 from medseg.core.options import OFTEN, Option, parse_list
 from medseg.core.verb_options import VerbOptions
 from medseg.models.card import About
+
+
+@dataclass(frozen=True)
+class QuantizeOptions(VerbOptions):
+    """Options of `medseg quantize`.
+
+    Attributes:
+        configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
+        folds: Folds to quantize, joined by commas, such as 0,1,2; if left out, all trained folds.
+        data: Folder of the data set, if it is not where the plan says.
+    """
+
+    configuration: Annotated[str | None, Option("--config -c")] = None
+    folds: Annotated[tuple[str, ...], Option("--folds -f", metavar="FOLDS", parse=parse_list)] = ()
+    data: Annotated[Path | None, Option(metavar="FOLDER")] = None
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def _weights(entry: Entry, verb: str, model: str | Path | None) -> Iterator[_Lis
         if not isinstance(stage, dict):
             continue
         path, configuration = Path(model), str(stage.get("configuration", ""))
-        for name, digest in _names_and_hashes(stage.get("weights")):
+        for name, digest in (*_names_and_hashes(stage.get("weights")), *_names_and_hashes(stage.get("int8"))):
             # the user may name the model by the folder of its plan, its own, that of one of its folds, or by its file;
             # several configurations have files of the same names
             folders = (

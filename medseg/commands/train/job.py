@@ -14,7 +14,7 @@ from medseg.commands.train.cases import choose_cases, warn_of_cases
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
-from medseg.core.errors import DataError, ModelError
+from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.core.machine.host_memory import free_host_bytes
 from medseg.core.progress import Progress
 from medseg.core.wording import counted
@@ -111,6 +111,11 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         MedsegError: the data or the request is not valid.
     """
     plan, configuration = run.plan, run.plan.configuration(run.configuration)
+    if plan.inference.precision == "int8":
+        raise PlanError(
+            "inference.precision is int8, for which `medseg quantize` prepares a fold once it is trained.",
+            "Train with --set inference.precision=auto, and predict with --set inference.precision=int8.",
+        )
     ranks, options = request.ranks, request.options
     cases = plan_cases(run.plan_path, request.workspace.data_folder(plan, options.data), plan)
     training, validation, notes = choose_cases(run, cases)

@@ -21,6 +21,9 @@ from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.folder_files import QUALITY, VOLUME_TABLES
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
+from medseg.inference.predictor import Predictor
+from medseg.models.model import Model
+from medseg.models.run_files import RunFolder
 from medseg.plans.schema import Plan
 
 if TYPE_CHECKING:  # a prediction needs nothing of the evaluation, and an evaluation no torch
@@ -135,10 +138,18 @@ def _describe_model(model: Model) -> Entry:
         "plan_sha256": plan_hash(model.plan.model_dump_json()),
         "mirror_axes": list(model.configuration.mirror_axes) if model.plan.inference.mirror else [],
         "weights": weights,
+        **_describe_int8(model, base),
         "previous": None if model.previous is None else _describe_model(model.previous),
         **({"others": [_describe_model(other) for other in model.others]} if model.others else {}),
         **_describe_selection(model),
     }
+
+
+def _describe_int8(model: Model, base: Path) -> Entry:
+    """Return the hashes of the ranges of 8 bits, where a run answers in int8; those of a package are in its file."""
+    if model.plan.inference.precision != "int8" or model.folder.is_file():
+        return {}
+    return {"int8": manifest.listed(base, [RunFolder(model.folder).fold(fold).int8 for fold in model.folds])}
 
 
 def _describe_selection(model: Model) -> Entry:

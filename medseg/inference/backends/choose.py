@@ -9,6 +9,7 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.core.installing import pip_install
+from medseg.models.quantization import Quantization
 from medseg.networks.device import autocast, first_line, to_device
 from medseg.networks.unet import UNet
 from medseg.plans.sections.inference import Inference
@@ -84,6 +85,7 @@ def make_members(
     tile_batch: int,
     precision: torch.dtype,
     on_note: Callable[[str], None],
+    quantizations: Sequence[Quantization | None] = (),
 ) -> tuple[str, list[Forward]]:
     """Return the name of the backend, and each network as a function of tiles.
 
@@ -94,6 +96,8 @@ def make_members(
         tile_batch: how many tiles usually come at once; on a GPU what is made takes the memory of so many.
         precision: in which convolutions are computed.
         on_note: called with a sentence for everything that could not be done as asked.
+        quantizations: how each network is computed in 8 bits; for the precision int8 alone, in which only OpenVINO
+            computes.
 
     Returns:
         `openvino`, `torch`, or `torch: ` and the way that measured fastest on a GPU; and a function for each network.
@@ -102,14 +106,21 @@ def make_members(
         PlanError: the backend that the plan insists on is not there, or cannot compute the networks.
     """
     device = next(networks[0].parameters()).device
-    if choose_backend(inference.backend, networks, device) == "openvino":
+    int8 = precision == torch.int8
+    if int8 or choose_backend(inference.backend, networks, device) == "openvino":
         # imported here, as OpenVINO is not installed everywhere
         from medseg.inference.backends.openvino_backend import openvino_forward
 
+        how = quantizations if int8 else [None] * len(networks)
         try:
-            return "openvino", [openvino_forward(network, shape[0], shape[1:], precision) for network in networks]
+            return "openvino", [
+                openvino_forward(network, shape[0], shape[1:], precision, each)
+                for network, each in zip(networks, how, strict=True)
+            ]
         except Exception as error:  # tracing and converting raise unrelated types
             problem = f"OpenVINO cannot compute this network: {first_line(error)}"
+            if int8:
+                raise PlanError(problem, "Compute in another precision: --set inference.precision=auto") from None
             if inference.backend == "openvino":
                 raise PlanError(problem, "Leave it to torch: --set inference.backend=torch") from None
             on_note(f"{problem}; torch computes it.")

@@ -21,7 +21,8 @@ from torch import nn
 
 from medseg.inference.backends.choose import Forward
 from medseg.inference.backends.openvino_import import without_telemetry
-from medseg.networks.device import is_out_of_memory
+from medseg.models.quantization import Quantization
+from medseg.networks.device import floating, is_out_of_memory
 from medseg.networks.difference import largest_difference
 from medseg.networks.layers import Interpolation
 from medseg.networks.row import FullResolution, ListOutput
@@ -42,7 +43,13 @@ _LARGEST_DIFFERENCE = 0.05
 """Largest difference, as a share of the largest logit, that converting a network of another library may make."""
 
 
-def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], precision: torch.dtype) -> Forward:
+def openvino_forward(
+    network: nn.Module,
+    channels: int,
+    tile: Sequence[int],
+    precision: torch.dtype,
+    quantization: Quantization | None = None,
+) -> Forward:
     """Compile a network for tiles of one shape; the function takes any number of tiles at once, from any thread.
 
     Args:
@@ -51,6 +58,7 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
         channels: the number of channels of its input.
         tile: shape of a tile (y, x) or (z, y, x).
         precision: in which convolutions are computed; normalization and sums are computed in fp32.
+        quantization: for int8, what is rounded to 8 bits; the rest is computed in the type of `auto`.
 
     Returns:
         A function from tiles (tile, channel, ...) to logits (tile, output, ...).
@@ -58,9 +66,27 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
     Raises:
         RuntimeError: OpenVINO cannot compute this network.
     """
-    if why := why_not_here(network):
-        raise RuntimeError(why)
-    graph = unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
+    graph = network_graph(network, channels, tile)
+    if quantization is None:
+        forward = _compiled(graph, network, precision)
+        if not isinstance(network, UNet):
+            _compare(network, forward, channels, tile)
+        return forward
+    from medseg.inference.backends.openvino_int8 import graph_hash, insert_roundings  # only int8 needs it
+
+    if graph_hash(graph) != quantization.graph:
+        raise RuntimeError(
+            f"it has other layers here (OpenVINO {openvino.__version__}) than where it was quantized (OpenVINO "
+            f"{quantization.openvino}); `medseg quantize` does that again"
+        )
+    if not isinstance(network, UNet):  # rounding makes differences of its own
+        _compare(network, _compiled(graph.clone(), network, torch.float32), channels, tile)
+    insert_roundings(graph, quantization.roundings)
+    return _compiled(graph, network, floating(precision, torch.device("cpu")))
+
+
+def _compiled(graph: Model, network: nn.Module, precision: torch.dtype) -> _Compiled:
+    """Compile the graph of a network for this processor."""
     processing = openvino.preprocess.PrePostProcessor(graph)
     # an answer in 16 bits has half as many bytes to write and to add up; fp16 has more digits than bf16
     half = precision != torch.float32
@@ -71,10 +97,23 @@ def openvino_forward(network: nn.Module, channels: int, tile: Sequence[int], pre
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     compiled = openvino.Core().compile_model(processing.build(), "CPU", settings)
-    forward = _Compiled(compiled, one_by_one=not isinstance(network, UNet))
-    if forward.one_by_one:
-        _compare(network, forward, channels, tile)
-    return forward
+    return _Compiled(compiled, one_by_one=not isinstance(network, UNet))
+
+
+def network_graph(network: nn.Module, channels: int, tile: Sequence[int]) -> Model:
+    """Return the graph of a network in fp32: medseg's own U-Nets from their parts, others traced.
+
+    Args:
+        network: on the CPU.
+        channels: the number of channels of its input.
+        tile: shape of a tile (y, x) or (z, y, x).
+
+    Raises:
+        RuntimeError: OpenVINO cannot compute this network.
+    """
+    if why := why_not_here(network):
+        raise RuntimeError(why)
+    return unet_graph(network, channels, tile) if isinstance(network, UNet) else _traced(network, channels, tile)
 
 
 def why_not_here(network: nn.Module) -> str:

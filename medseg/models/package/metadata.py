@@ -10,8 +10,9 @@ from medseg.plans.sections.section import Section
 from medseg.plans.sections.trained_folds import TrainedFolds
 
 FORMAT: Literal["medseg model"] = "medseg model"
-SCHEMA_VERSION = 2
-"""Version 1 holds a single model; version 2 also a selection, and other models that answer with it."""
+SCHEMA_VERSION = 3
+"""Version 1 holds a single model; version 2 also a selection, and other models that answer with it; version 3 also how
+folds are computed in 8 bits."""
 
 
 class Member(Section):

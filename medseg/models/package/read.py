@@ -9,7 +9,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from medseg.core.yaml_text import repeats_by_reference
 from medseg.models.archive import DAMAGED, opened
 from medseg.models.model import Model, filled_network, overrides_for
 from medseg.models.package.metadata import SCHEMA_VERSION, Metadata, Stage
-from medseg.models.package.write import CARD, METADATA, SUFFIX, plan_member, weights_member
+from medseg.models.package.write import CARD, METADATA, SUFFIX, int8_member, plan_member, weights_member
+from medseg.models.quantization import parse_quantization
 from medseg.models.run_files import WEIGHTS
 from medseg.models.selected import joined, selection_note
 from medseg.plans.file import parse_plan
@@ -31,7 +32,7 @@ from medseg.selection.file import parse_selection
 
 _NAME = re.compile(
     r"metadata\.json|MODEL_CARD\.md|selection\.yaml|"
-    r"(member_([1-9]|1[0-5])/)?(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/weights\.safetensors)"
+    r"(member_([1-9]|1[0-5])/)?(previous/){0,3}(plan\.yaml|fold_(\d{1,4}|all)/(weights\.safetensors|int8\.json))"
 )
 _MOST_TEXT = 4 << 20
 """Largest size in bytes of every member but weights."""
@@ -134,13 +135,18 @@ def _load_member(archive: zipfile.ZipFile, metadata: Metadata, path: Path, membe
         if missing or stage.configuration not in plan.configurations:
             what = f"fold {', '.join(missing)}" if missing else f"configuration {stage.configuration}"
             raise ModelError(f"{path} has no {what}; it has the folds {', '.join(stage.folds)} of {plan.name}.")
-        networks = []
+        networks, quantizations = [], []
         for fold in chosen:
             name = weights_member(number, fold, member)
             weights = _weights(_read(archive, name, metadata, path), f"{path}: {name}")
             network = filled_network(plan, plan.configuration(stage.configuration), weights, f"{path}: {name}")
             networks.append(network.to(wish.device))
+            int8 = int8_member(number, fold, member)
+            stored = _read(archive, int8, metadata, path) if int8 in metadata.members else None
+            quantizations.append(None if stored is None else parse_quantization(stored, f"{path}: {int8}"))
         previous = Model(plan, stage.configuration, tuple(chosen), tuple(networks), path, previous, files=(path,))
+        if any(quantizations):
+            previous = replace(previous, quantizations=tuple(quantizations))
     assert previous is not None  # there is at least one stage
     return previous
 
@@ -184,6 +190,7 @@ def _compare(metadata: Metadata, members: dict[str, zipfile.ZipInfo], path: Path
         for number, stage in enumerate(stages):
             expected.add(plan_member(number, member))
             expected |= {weights_member(number, fold, member) for fold in stage.folds}
+            expected |= {int8_member(number, fold, member) for fold in stage.folds} & members.keys()
     for what, names in (
         ("lacks", expected - members.keys()),
         ("also holds", members.keys() - expected),

@@ -4,6 +4,7 @@
     MODEL_CARD.md                  for people: training data, scores, intended use
     plan.yaml                      what is done to a scan
     fold_0/weights.safetensors     ... one per fold
+    fold_0/int8.json               how it is computed in 8 bits, where that was tried and lost little
     previous/...                   plan and folds of the first stage of a cascade
     member_1/...                   plan and folds of another configuration that answers together with this one
     selection.yaml                 what is done to answers, and why these models were chosen
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import deepcopy
 from pathlib import Path, PureWindowsPath
 
@@ -24,7 +25,8 @@ from medseg import __version__
 from medseg.core.files import remove_temporaries, saving
 from medseg.models.model import Model
 from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metadata, Stage
-from medseg.models.run_files import PLAN, WEIGHTS, fold_folder_name
+from medseg.models.quantization import dump_quantization
+from medseg.models.run_files import INT8, PLAN, WEIGHTS, fold_folder_name
 from medseg.plans.file import dump_plan
 from medseg.plans.schema import Plan
 from medseg.selection.file import NAME as SELECTION
@@ -57,7 +59,7 @@ def save_package(model: Model, path: Path, card: str) -> None:
             archive.writestr(_member(name), content)
         metadata = Metadata(
             format=FORMAT,
-            schema_version=1 if model.selection is None else SCHEMA_VERSION,  # older versions read what they can
+            schema_version=_schema_version(model, members),
             medseg=__version__,
             name=model.plan.name,
             channels=model.plan.data.channels,
@@ -69,6 +71,13 @@ def save_package(model: Model, path: Path, card: str) -> None:
         archive.writestr(_member(METADATA), metadata.model_dump_json(indent=2) + "\n")
 
 
+def _schema_version(model: Model, members: Collection[str]) -> int:
+    """Return the lowest version that holds what there is: older versions of medseg read what they can."""
+    if any(name.endswith(INT8) for name in members):
+        return SCHEMA_VERSION
+    return 1 if model.selection is None else 2
+
+
 def weights_member(stage: int, fold: str, member: int = 0) -> str:
     """Return the name of a fold's weights; stage 0 is the model, 1 the stage before it in a cascade.
 
@@ -78,6 +87,11 @@ def weights_member(stage: int, fold: str, member: int = 0) -> str:
         member: 0 for the model itself, 1 for the first of the others that answer with it.
     """
     return f"{_member_folder(member)}{PREVIOUS * stage}{fold_folder_name(fold)}/{WEIGHTS}"
+
+
+def int8_member(stage: int, fold: str, member: int = 0) -> str:
+    """Return the name of what says how a fold is computed in 8 bits; arguments as those of `weights_member`."""
+    return f"{_member_folder(member)}{PREVIOUS * stage}{fold_folder_name(fold)}/{INT8}"
 
 
 def plan_member(stage: int, member: int = 0) -> str:
@@ -107,6 +121,9 @@ def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
                 state = network.state_dict()
                 weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
                 yield weights_member(number, fold, member), save(weights)
+            for fold, quantization in zip(stage.folds, stage.quantizations, strict=False):  # none where none was made
+                if quantization is not None and quantization.kept:
+                    yield int8_member(number, fold, member), dump_quantization(quantization.anonymous()).encode()
 
 
 def _stages(model: Model) -> list[Model]:

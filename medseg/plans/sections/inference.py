@@ -17,7 +17,8 @@ class Inference(Section):
         gaussian_sigma_fraction: standard deviation of the Gaussian weight around a tile's centre, as a share of the
             tile.
         mirror: average over mirrored copies along the configuration's `mirror_axes`.
-        precision: in which convolutions are computed; `auto` is bf16 if the processor has it.
+        precision: in which convolutions are computed; `auto` is bf16 if the processor has it; `int8` is for models that
+            `medseg quantize` has prepared, on processors with VNNI or AMX.
         backend: what computes the network; `auto` is OpenVINO on a CPU if it is installed, else torch.
         tile_batch: how many tiles and mirrored copies go through the network at once; `auto` decides by their size.
         skip_empty_tiles: compute a tile in which no channel varies by more than 0.001 only once for each intensity
@@ -33,7 +34,7 @@ class Inference(Section):
     step_fraction: Annotated[float, Field(ge=0.01, le=1)]
     gaussian_sigma_fraction: Annotated[float, Field(ge=0.01, le=100)]
     mirror: bool
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     backend: Literal["auto", "torch", "openvino"] = "auto"
     tile_batch: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"]
     skip_empty_tiles: bool = False

@@ -27,7 +27,7 @@ VERBS_OF_FOLDER = {
     "commands/dicom": "dicom",
     "commands/evaluate": "evaluate",
     "commands/machine": "predict",
-    "commands/models": "package export import-nnunet networks plan",
+    "commands/models": "package export import-nnunet networks plan quantize",
     "commands/predict": "predict",
     "commands/rank": "rank",
     "commands/records": "report verify",

@@ -72,6 +72,7 @@ VERBS = [
     ["train", "--steps", "2", "--set", "training.validation_cases=1", "--log", "tensorboard,mlflow"],
     ["crossval", "--folds", "0"],
     ["select", "balls", "--folds", "0"],
+    ["quantize", "balls", "--folds", "0"],
     ["predict", "data/imagesTr", "answers", "--xlsx"],
     ["evaluate", "answers", "data/labelsTr"],
     ["watch", "data/imagesTr", "watched", "--once"],

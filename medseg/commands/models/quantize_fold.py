@@ -1,0 +1,234 @@
+"""Quantize one fold: ranges from tiles of its training cases, evidence from its validation cases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib.metadata import version
+from math import ceil
+from statistics import fmean
+
+import torch
+
+from medseg import __version__
+from medseg.core.case import Case
+from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
+from medseg.core.progress import Callback, track
+from medseg.evaluation.overlap import confusion, overlaps
+from medseg.inference.predictor import Predictor
+from medseg.inference.tiles import Views
+from medseg.io.load import load_case, load_case_image
+from medseg.models.identity import network_identity
+from medseg.models.model import Model
+from medseg.models.quantization import Evidence, Quantization
+from medseg.models.run import load_run
+from medseg.models.run_files import FoldFolder
+from medseg.networks.device import first_line, precision_name
+
+_MOST_TILES = 64
+_MOST_CASES = 32
+"""Training cases and their tiles that ranges are found on. Instance normalization makes them alike: on hippocampus, 8
+tiles gave the same Dice to four digits."""
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class FoldCases:
+    """The labelled cases of a fold, which are in the data set: `training` and `validation`."""
+
+    training: Sequence[Case]
+    validation: Sequence[Case]
+
+
+def quantized_fold(files: FoldFolder, cases: FoldCases, callback: Callback) -> tuple[Quantization, dict[str, str]]:
+    """Return how a fold is computed in 8 bits with what that costs, and {case: why it could not be used}.
+
+    Args:
+        files: of the fold.
+        cases: of the fold.
+        callback: receives progress, as the stages `calibrate` and `validate`.
+
+    Raises:
+        MedsegError: the network cannot be quantized, or no case can be read.
+    """
+    model = load_run(files.run.path, _CPU, [files.fold], ["inference.precision=auto"])
+    plain = Predictor(model, _CPU, compares=False)  # with its own data set
+    calibration = _calibration(plain, cases.training, callback)
+    before = _scores(plain, cases.validation, callback)
+    failed = calibration.failed | before.failed
+    for careful in (False, True):
+        tried = quantization_of(model, calibration.tiles, careful)
+        after = _scores(_in_int8(model, tried), cases.validation, callback)
+        evidence = _evidence(precision_name(plain.precision), calibration, before, after)
+        tried = tried.model_copy(update={"evidence": evidence})
+        if tried.kept:
+            break
+    return tried, failed | after.failed
+
+
+def _in_int8(model: Model, quantization: Quantization) -> Predictor:
+    """Return a predictor that computes the only fold of a model in 8 bits."""
+    inference = model.plan.inference.model_copy(update={"precision": "int8"})
+    plan = model.plan.model_copy(update={"inference": inference})
+    return Predictor(replace(model, plan=plan, quantizations=(quantization,)), _CPU, compares=False)
+
+
+def quantization_of(model: Model, tiles: Sequence[torch.Tensor], careful: bool) -> Quantization:
+    """Return how the only fold of a model is computed in 8 bits, without evidence.
+
+    Args:
+        model: of one fold.
+        tiles: (1, channel, ...) of training cases.
+        careful: as `fit_roundings`.
+
+    Raises:
+        ModelError: its network cannot be quantized.
+    """
+    from medseg.inference.backends.openvino_fit_int8 import fit_roundings  # NNCF takes a second to import
+
+    network = model.networks[0]
+    try:
+        graph, roundings = fit_roundings(network, tiles, careful)
+    except Exception as error:  # OpenVINO and NNCF raise unrelated types
+        name = model.configuration.network.name
+        raise ModelError(
+            f"The network {name} of {model.folder} cannot be quantized: {first_line(error)}",
+            "It predicts in other precisions: --set inference.precision=auto",
+        ) from None
+    return Quantization(
+        schema_version=1,
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        medseg=__version__,
+        nncf=version("nncf"),
+        openvino=version("openvino"),
+        network=network_identity(network),
+        graph=graph,
+        careful=careful,
+        evidence=None,
+        roundings=roundings,
+    )
+
+
+@dataclass
+class _Calibration:
+    """Tiles (1, channel, ...) of training cases, the ids of these cases, and {case: why it could not be used}."""
+
+    tiles: list[torch.Tensor] = field(default_factory=list)
+    cases: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def _calibration(predictor: Predictor, cases: Sequence[Case], callback: Callback) -> _Calibration:
+    """Return tiles of training cases as the network sees them: spread over cases, and over each of them.
+
+    Raises:
+        DataError: no case could be read.
+    """
+    made = _Calibration()
+    chosen = [
+        cases[number * len(cases) // min(_MOST_CASES, len(cases))] for number in range(min(_MOST_CASES, len(cases)))
+    ]
+    each = ceil(_MOST_TILES / len(chosen))
+    data = predictor.model.plan.data
+    for case in track(chosen, "calibrate", len(chosen), callback):
+        try:
+            image = torch.from_numpy(predictor.prepare(load_case_image(case, len(data.channels), data.reading)).image)
+        except Cancelled:
+            raise
+        except MedsegError as error:
+            made.failed[case.id] = str(error)
+            continue
+        views = Views.of(
+            image.shape[1:], predictor.configuration, predictor.inference.model_copy(update={"mirror": False})
+        )
+        count = min(each, len(views))
+        for number in range(count):
+            made.tiles.append(views.cut(image, views.batch((2 * number + 1) * len(views) // (2 * count), 1)))
+        made.cases.append(case.id)
+    if not made.tiles:
+        raise DataError("No training case could be read:\n  " + "\n  ".join(made.failed.values()))
+    return made
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores of validation cases.
+
+    Attributes:
+        dice: {structure: mean Dice}; None where no case has it.
+        seconds: mean seconds of a case, from the network's grid to labels.
+        cases: how many were scored.
+        failed: {case: why it could not be scored}.
+    """
+
+    dice: dict[str, float | None]
+    seconds: float
+    cases: int
+    failed: dict[str, str]
+
+
+def _scores(predictor: Predictor, cases: Sequence[Case], callback: Callback) -> _Scores:
+    """Score a predictor on labelled cases.
+
+    Raises:
+        DataError: no case could be scored.
+    """
+    data, labels = predictor.model.plan.data, predictor.model.plan.labels
+    dice: dict[str, list[float]] = {name: [] for name in labels.names}
+    seconds: list[float] = []
+    failed: dict[str, str] = {}
+    predictor.warm_up()
+    for case in track(cases, "validate", len(cases), callback):
+        try:
+            loaded = load_case(case, len(data.channels), data.reading, labels)
+            reference = labels.encode(loaded.label.array[0], str(case.label))
+            volume = predictor.prepare(loaded.image)
+            start_time = time.monotonic()
+            answer = labels.encode(predictor.labels(volume), "the answer")
+        except Cancelled:
+            raise
+        except MedsegError as error:
+            failed[case.id] = str(error)
+            continue
+        seconds.append(time.monotonic() - start_time)
+        counts = confusion(reference, answer, len(labels.values))
+        for name, overlap in overlaps(counts, labels, case.annotated).items():
+            if overlap.dice is not None:
+                dice[name].append(overlap.dice)
+    if not any(dice.values()):
+        whys = "".join(f"\n  {case}: {why}" for case, why in failed.items())
+        raise DataError(f"No validation case could be scored: nothing shows what 8 bits cost.{whys}")
+    means = {name: fmean(values) if values else None for name, values in dice.items()}
+    return _Scores(means, fmean(seconds), len(seconds), failed)
+
+
+def _evidence(beside: str, calibration: _Calibration, before: _Scores, after: _Scores) -> Evidence:
+    """Return what int8 costs.
+
+    Args:
+        beside: name of the precision that it is compared with.
+        calibration: what ranges were found on.
+        before: scores in that precision.
+        after: scores of the same cases in int8.
+    """
+    # a structure that one of both lacks in every case has no Dice there, and counts as 0 where the other one has it
+    pairs = {name: (before.dice[name], after.dice[name]) for name in before.dice}
+    known = [pair for pair in pairs.values() if pair != (None, None)]
+    return Evidence(
+        beside=beside,
+        tiles=len(calibration.tiles),
+        training_cases=len(calibration.cases),
+        calibrated_on=calibration.cases,
+        validation_cases=after.cases,
+        dice_before=round(fmean(pair[0] or 0.0 for pair in known), 5),
+        dice_after=round(fmean(pair[1] or 0.0 for pair in known), 5),
+        structures={name: (_rounded(first), _rounded(second)) for name, (first, second) in pairs.items()},
+        seconds_before=round(before.seconds, 4),
+        seconds_after=round(after.seconds, 4),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)

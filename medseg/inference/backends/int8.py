@@ -1,0 +1,89 @@
+"""When a model may be computed in 8 bits (`inference.precision: int8`): what it takes, and what to do where it lacks.
+
+It has to be asked for; `auto` never means it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+
+from medseg.core.errors import ModelError, PlanError
+from medseg.core.installing import pip_install
+from medseg.models.identity import network_identity
+from medseg.models.model import Model
+from medseg.models.quantization import LARGEST_LOSS, Quantization
+from medseg.networks.device import cpu_has_vnni
+
+_OTHERWISE = "--set inference.precision=auto computes it otherwise."
+
+
+def check_computes_int8(device: torch.device, backend: str) -> None:
+    """Refuse to compute in 8 bits where it cannot be done, or not rightly.
+
+    Args:
+        device: to compute on.
+        backend: `inference.backend` of the plan.
+
+    Raises:
+        PlanError: it is no CPU, not OpenVINO computes, or the processor has neither VNNI nor AMX.
+    """
+    what = "inference.precision is int8, which OpenVINO computes on a CPU"
+    if device.type != "cpu":
+        raise PlanError(f"{what}; the device is {device}.", f"Add --device cpu, or: {_OTHERWISE}")
+    if backend == "torch":
+        raise PlanError(f"{what}; inference.backend is torch.", f"Set that to auto, or: {_OTHERWISE}")
+    if find_spec("openvino") is None:
+        raise PlanError(f"{what}, and which is not installed.", f"{pip_install('openvino')}, or: {_OTHERWISE}")
+    if not cpu_has_vnni():
+        raise PlanError(
+            "inference.precision is int8, and this processor has neither VNNI nor AMX (or ONEDNN_MAX_CPU_ISA keeps "
+            "them from being used): sums of products of 8 bits would overflow, and would not be faster.",
+            _OTHERWISE,
+        )
+
+
+def check_int8(model: Model, device: torch.device) -> None:
+    """Refuse to compute a model in 8 bits unless each fold was quantized, as it is now, and lost little by it.
+
+    Args:
+        model: its networks are on the device.
+        device: to compute on.
+
+    Raises:
+        PlanError: int8 cannot be computed here.
+        ModelError: a fold was not quantized, has other weights since, or lost too much Dice.
+    """
+    check_computes_int8(device, model.plan.inference.backend)
+    quantizations = model.quantizations or (None,) * len(model.folds)
+    for fold, network, quantization in zip(model.folds, model.networks, quantizations, strict=True):
+        problem = _problem(quantization, network)
+        if problem is not None:
+            raise ModelError(
+                f"inference.precision is int8, and fold {fold} of {model.folder} {problem}.",
+                f"{_command(model, fold)} {_OTHERWISE}",
+            )
+
+
+def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str | None:
+    """Return why a fold is not to be computed in 8 bits; None if it may be."""
+    if quantization is None:
+        return "is not quantized"
+    if quantization.network != network_identity(network):
+        return "has other weights than when it was quantized"
+    evidence = quantization.evidence
+    if evidence is not None and not quantization.kept:
+        return (
+            f"lost too much when it was quantized: Dice {evidence.dice_after:.4f} on {evidence.validation_cases} "
+            f"validation cases, {evidence.dice_before:.4f} in {evidence.beside}; at most {LARGEST_LOSS} may be lost"
+        )
+    return None
+
+
+def _command(model: Model, fold: str) -> str:
+    """Return the sentence that says how a fold is quantized."""
+    if model.folder.is_file():
+        return "Quantize the run that the package was made of, where it was trained, and pack it again."
+    name = f"{model.folder.parent.name}/{model.folder.name}"
+    return f"`medseg quantize {name} --folds {fold}` does that, where the data set is at hand."
