@@ -16,9 +16,9 @@ from medseg.core.options import OFTEN, Option
 
 def quantize_command(
     *,
-    model: Annotated[str | None, Option(positional=True, metavar="RUN")] = None,
+    run: Annotated[str | None, Option(positional=True)] = None,
     options: QuantizeOptions,
-    workspace: Annotated[Path, OFTEN] = Path("."),
+    workspace: Path = Path("."),
 ) -> None:
     """Find how trained folds are computed in 8 bits, and what that costs on their validation cases.
 
@@ -28,7 +28,7 @@ def quantize_command(
     Exit code: 0 all folds are kept, 1 some cases could not be used or a fold lost too much, 2 nothing could be done.
 
     Args:
-        model: Run: PLAN, PLAN/CONFIG or a folder; may be left out if there is only one.
+        run: PLAN, PLAN/CONFIG or a folder; may be left out if there is only one.
         options: Which folds, and where the data set is.
         workspace: Folder with plans/, runs/ and cache/.
 
@@ -41,7 +41,7 @@ def quantize_command(
 
     use_cores()
     with progress_display() as show:
-        result = quantize(model, workspace, options, show)
+        result = quantize(run, workspace, options, show)
     folds = {fold: made.model_dump(mode="json", exclude={"roundings"}) for fold, made in result.folds.items()}
     record_result(
         folder=result.folder, folds={fold: {**folds[fold], "kept": result.folds[fold].kept} for fold in folds}

@@ -34,7 +34,7 @@ def fit_roundings(
         network: on the CPU.
         tiles: (1, channel, y, x) or (1, channel, z, y, x), all of one shape, as the network sees them.
         careful: leave what instance normalization reads as it is, and round activations by ranges that are not
-            symmetric: half the error of logits, and less of the gain (docs/prediction/inference.md).
+            symmetric: half the error of logits, and less of the gain (docs/prediction/int8.md).
 
     Raises:
         RuntimeError: OpenVINO cannot compute this network, or NNCF cannot quantize it.

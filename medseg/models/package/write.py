@@ -90,7 +90,13 @@ def weights_member(stage: int, fold: str, member: int = 0) -> str:
 
 
 def int8_member(stage: int, fold: str, member: int = 0) -> str:
-    """Return the name of what says how a fold is computed in 8 bits; arguments as those of `weights_member`."""
+    """Return the name of what says how a fold is computed in 8 bits.
+
+    Args:
+        stage: as in `weights_member`.
+        fold: name of the fold.
+        member: as in `weights_member`.
+    """
     return f"{_member_folder(member)}{PREVIOUS * stage}{fold_folder_name(fold)}/{INT8}"
 
 
