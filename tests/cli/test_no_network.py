@@ -47,7 +47,10 @@ def test_no_verb_reaches_for_a_network(tmp_path: Path) -> None:
     verbs = [words for words in VERBS if words[0] != "demo"]  # it takes minutes: tests/campaigns/sockets.py runs it
     printed, attempts = run(RUN, tmp_path, "".join(json.dumps(words) + "\n" for words in verbs))
     ended = [line.split()[1:] for line in printed.splitlines() if line.startswith("exit ")]
-    assert ended == [[words[0], "0"] for words in verbs], printed
+    # a processor may not have what int8 needs, and a network of two steps may lose too much by it
+    allowed = {"quantize": ("0", "1", "2")}
+    assert [verb for verb, *_ in ended] == [words[0] for words in verbs], printed
+    assert [words for words in ended if words[1] not in allowed.get(words[0], ("0",))] == [], printed
     assert attempts == ""
     assert written_to_home(tmp_path / "home") == []
 
