@@ -21,8 +21,6 @@ from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.folder_files import QUALITY, VOLUME_TABLES
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
-from medseg.inference.predictor import Predictor
-from medseg.models.model import Model
 from medseg.models.run_files import RunFolder
 from medseg.plans.schema import Plan
 
