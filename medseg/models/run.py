@@ -112,8 +112,8 @@ def _notes_on_missing_folds(folder: Path, names: Sequence[str], record: RunRecor
 def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:
     trained = trained_folds(folder)
     chosen = list(folds) if folds else trained
-    missing = [fold for fold in chosen if fold not in trained]
-    if missing or not trained:
+    missing = [fold for fold in chosen if not RunFolder(folder).fold(fold).weights.exists()]
+    if missing or not chosen:
         raise ModelError(
             f"{folder} has no trained fold{' ' + ', '.join(missing) if missing else ''}; "
             f"trained there: {', '.join(trained) or 'none'}.",

@@ -32,6 +32,8 @@ RANKING = "ranking.csv"
 MANIFEST = "manifest.json"
 README = "README.txt"
 _FOLD = "fold_"
+_FOLD_FOLDER = re.compile(rf"{_FOLD}(\d{{1,4}}|all)")
+"""Folders of folds; not copies that somebody put aside, such as `fold_0.old`, which would answer as one fold more."""
 
 
 def fold_folder_name(fold: str) -> str:
@@ -153,7 +155,7 @@ class RunFolder:
 
     def folds_with(self, file: str) -> list[FoldFolder]:
         """Return the folds whose folder holds a file of this name, sorted by folder name."""
-        return [FoldFolder(path.parent) for path in sorted(self.path.glob(f"{_FOLD}*/{file}"))]
+        return [FoldFolder(folder) for folder in _fold_folders(self.path, f"{_FOLD}*/{file}")]
 
 
 def runs_below(folder: Path, depth: int, file: str) -> list[RunFolder]:
@@ -165,6 +167,12 @@ def runs_below(folder: Path, depth: int, file: str) -> list[RunFolder]:
         file: `WEIGHTS` for trained runs, `PLAN` also for those that are not finished.
     """
     pattern = "/".join(["*"] * depth + [f"{_FOLD}*", file])
-    runs = {path.parent.parent for path in folder.glob(pattern)}
+    runs = {fold.parent for fold in _fold_folders(folder, pattern)}
     # the name of one that is being imported starts with a dot
     return [RunFolder(path) for path in sorted(runs) if not path.name.startswith(".")]
+
+
+def _fold_folders(folder: Path, pattern: str) -> list[Path]:
+    """Return the folders of folds that hold a file which fits a pattern, sorted."""
+    folders = (path.parent for path in sorted(folder.glob(pattern)))
+    return [path for path in folders if _FOLD_FOLDER.fullmatch(path.name)]

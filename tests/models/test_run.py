@@ -68,6 +68,15 @@ def test_all_folds_are_loaded_unless_some_are_named(model: Path) -> None:
         torch.testing.assert_close(answer(network), answer(networks[fold].eval()), rtol=0, atol=0)
 
 
+def test_a_copy_of_a_fold_that_was_put_aside_answers_only_by_its_own_path(model: Path) -> None:
+    write_fold(model, "0")
+    copy = write_fold(model, "0.old", seed=1)
+    assert load_run(model, CPU).folds == ("0",)
+    assert not [run for run in runs_below(model.parent, 1, WEIGHTS) if run.path != model]
+    loaded = load_run(model / "fold_0.old", CPU)
+    torch.testing.assert_close(answer(loaded.networks[0]), answer(copy.eval()), rtol=0, atol=0)
+
+
 def test_the_folder_of_one_fold_is_a_model_too(model: Path) -> None:
     write_fold(model, "0", seed=0)
     network = write_fold(model, "1", seed=1)

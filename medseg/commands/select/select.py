@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,8 +37,8 @@ from medseg.selection.record import Evidence, Member, Selection
 
 Runs = dict[str, list[FoldFolder]]
 """{configuration: its trained folds}."""
-_NUMBER = re.compile(r"\d{1,4}")
-"""Names of folds that leave cases out: not `all`, and no copy that somebody put aside, such as `0.old`."""
+_ON_ALL = "all"
+"""The fold that leaves no case out."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
             _refuse(name, known, folder, _crossval(plan, name, options) if name in plan.configurations else None)
     runs: Runs = {}
     for name in options.configurations or known:
-        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if _NUMBER.fullmatch(files.fold)]
+        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if files.fold != _ON_ALL]
         missing = [fold for fold in options.folds if fold not in {files.fold for files in trained}]
         if missing or not trained:
             what = f"fold {missing[0]}" if missing else "fold that leaves cases out"

@@ -194,8 +194,8 @@ def test_requests_that_cannot_be_met(workspace: Path) -> None:
     plan.write_text(plan.read_text().replace("instances: false", "instances: false\n  main_measure: beauty"))
     with pytest.raises(PlanError, match="'beauty', which decides nothing"):
         select(None, workspace, SelectOptions(device="cpu"))
-    for fold in ("0", "1"):
-        (workspace / RUNS / "2d" / f"fold_{fold}").rename(workspace / RUNS / "2d" / f"fold_{fold}.old")
+    for fold, name in (("0", "all"), ("1", "1.old")):
+        (workspace / RUNS / "2d" / f"fold_{fold}").rename(workspace / RUNS / "2d" / f"fold_{name}")
     with pytest.raises(ModelError, match="no trained fold that leaves cases out"):
         select(None, workspace, SelectOptions(configurations=("2d",)))
 
