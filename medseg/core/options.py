@@ -8,7 +8,7 @@ and those of the options import nothing heavy, so that `--help` answers at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, auto
 from typing import Any, get_type_hints
@@ -129,3 +129,19 @@ def parse_list(text: str) -> tuple[str, ...]:
     ('0', '1')
     """
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def as_names(given: str | int | Sequence[str | int] | None) -> tuple[str, ...] | None:
+    """Return names, of folds say, that a call from Python gives as they are typed, or as texts or numbers.
+
+    Args:
+        given: A text as it is typed, a number, or several; None where nothing is given.
+
+    >>> as_names("0,1"), as_names([0, "all"]), as_names(0)
+    (('0', '1'), ('0', 'all'), ('0',))
+    """
+    if given is None:
+        return None
+    return (
+        parse_list(given) if isinstance(given, str) else tuple(map(str, [given] if isinstance(given, int) else given))
+    )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import ScanWarning
 from medseg.core.image import Image
 from medseg.core.machine.host_memory import MEMORY_ADVICE
+from medseg.core.options import as_names
 from medseg.core.outside import without_nan
 from medseg.core.progress import Callback, silent
 from medseg.inference.backends.int8 import check_int8
@@ -102,7 +103,7 @@ class Predictor:
         cls,
         folder: str | Path,
         device: str = "auto",
-        folds: Sequence[str] | None = None,
+        folds: str | int | Sequence[str | int] | None = None,
         overrides: list[str] | None = None,
         factory: NetworkFactory | None = None,
         configuration: str | None = None,
@@ -117,7 +118,7 @@ class Predictor:
                 `PLAN/CONFIGURATION`, for a run in the folder `runs` of the current folder. Of `PLAN`, or a folder
                 `runs/PLAN`, its `selection.yaml` says which runs answer, and what is done to answers.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-            folds: which folds to average; None for all that are trained.
+            folds: which folds to average, such as `[0, 1]` or `"0,1"`; None for all that are trained.
             overrides: `dotted.key=value` strings for its plan, such as `inference.mirror=false`.
             factory: makes the network of a run that was trained with one of the user's own.
             configuration: which configuration, where there are several.
@@ -132,7 +133,7 @@ class Predictor:
             ModelError: the model is not there, or is damaged.
             PlanError: the device is not there, or an override is not valid.
         """
-        torch_device = choose_device(device)
+        torch_device, folds = choose_device(device), as_names(folds)
         if not Path(folder).exists() and len(Path(folder).parts) <= _MOST_PARTS:
             selected = selection and not folds and checkpoint is None
             folder = Workspace(Path()).model_path(folder, configuration, "Predictor.load", selected)

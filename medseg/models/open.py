@@ -55,7 +55,7 @@ def load_model(
     path = Path(path)
     if not path.exists():
         raise ModelError(f"There is no model {path}.", "Expected a folder, a .medseg package, or a zip of nnU-Net's.")
-    selection = selection and not folds and configuration is None and checkpoint is None
+    asked, selection = selection, selection and not folds and configuration is None and checkpoint is None
     if selection and path.is_dir():
         from medseg.models.selected import load_selected
 
@@ -82,6 +82,10 @@ def load_model(
         model = load_package(path, device, folds, overrides, configuration, selection)
     else:
         model = load_run(_choose_run(path, runs, configuration), device, folds, overrides, factory)
+        if asked:
+            from medseg.models.selected import with_unused_noted
+
+            model = with_unused_noted(model)
     if configuration not in (None, model.configuration_name):
         raise ModelError(f"{path} is a model of the configuration {model.configuration_name!r}, not {configuration!r}.")
     return model

@@ -90,6 +90,22 @@ def selection_note(selection: Selection, path: Path) -> str:
     return f"{path} selected {selection.title}{more}; --no-selection leaves it out"
 
 
+def with_unused_noted(model: Model) -> Model:
+    """Return a model with a note if its plan has a selection, which is not used where a configuration is named.
+
+    Args:
+        model: of a run's folder.
+    """
+    plan = model.folder.parent
+    if not selection_path(plan).is_file():
+        return model
+    note = (
+        f"{selection_path(plan)} is not used, because a configuration or folds are named; name only the plan, "
+        f"{plan.name}, to use it"
+    )
+    return replace(model, notes=(*model.notes, note))
+
+
 def fold_records(run: RunFolder, folds: Sequence[str]) -> dict[str, str]:
     """Return {fold: SHA-256 of its run.json}, by which a fold that was trained again is noticed."""
     files = {fold: run.fold(fold).record for fold in folds}

@@ -169,6 +169,8 @@ def test_a_model_folder_is_loaded_with_its_own_network(tmp_path: Path) -> None:
     save_weights(Threshold(), FoldFolder(fold), RunRecord(configuration="main", network_factory="make_threshold"))
     predictor = Predictor.load(fold.parent, "cpu", overrides=["inference.mirror=true"], factory=make_threshold)
     assert predictor.model.plan.inference.mirror
+    for folds in (0, "0", [0], ("0",)):  # as they are typed, and as numbers
+        assert Predictor.load(fold.parent, "cpu", folds, factory=make_threshold).model.folds == ("0",)
     image, truth = turned_image(1)
     np.testing.assert_array_equal(predictor(image).array, truth)
 

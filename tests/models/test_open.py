@@ -14,6 +14,8 @@ from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import PLAN, FoldFolder
 from medseg.plans.file import save_plan
+from medseg.selection.file import selection_path, write_selection
+from medseg.selection.record import Member, Selection
 
 CPU = torch.device("cpu")
 
@@ -39,6 +41,21 @@ def test_of_several_runs_one_has_to_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"toy holds 2 trained models: a, main\.\nChoose one"):
         load_model(tmp_path / "toy", CPU)
     assert load_model(tmp_path / "toy", CPU, configuration="main").folder == tmp_path / "toy" / "main"
+
+
+def test_a_selection_that_is_not_used_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "toy" / "main")
+    assert load_model(folder, CPU, selection=True).notes == ()
+    members = [Member(configuration="main", folds=["0"])]
+    path = selection_path(tmp_path / "toy")
+    write_selection(Selection(plan="toy", medseg="0", made="now", members=members), path)
+    for model, options in ((folder, {}), (tmp_path / "toy", {"folds": ["0"]}), (folder / "fold_0", {})):
+        [note] = load_model(model, CPU, selection=True, **options).notes
+        assert note.startswith(f"{path} is not used")
+        assert note.endswith("name only the plan, toy, to use it")
+        assert load_model(model, CPU, selection=False, **options).notes == ()
+    [note] = load_model(tmp_path / "toy", CPU, selection=True).notes
+    assert note.startswith(f"{path} selected main")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

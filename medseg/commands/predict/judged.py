@@ -49,6 +49,8 @@ def judged_notes(model: Model, options: PredictOptions) -> list[str]:
             f"probabilities and entropy are {calibrated}: {scaling.describe()} (--no-selection leaves them as they "
             "come from the network)"
         )
+    if options.maps.spread and scaling_of(model) is not None:
+        notes.append("mean and spread are of the probabilities as they come from the network, which are not calibrated")
     selection = model.selection
     if others is not None and selection is not None:
         used = [

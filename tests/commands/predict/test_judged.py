@@ -49,6 +49,12 @@ def test_with_the_settings_of_select_probabilities_are_calibrated(model: Model) 
     assert judged_notes(model, PredictOptions()) == []
 
 
+def test_maps_of_the_spread_are_said_to_be_not_calibrated(model: Model) -> None:
+    (note,) = judged_notes(model, PredictOptions(maps=Maps(spread=True)))
+    assert note.startswith("mean and spread are of the probabilities as they come from the network")
+    assert judged_notes(replace(model, selection=None), PredictOptions(maps=Maps(spread=True))) == []
+
+
 @pytest.mark.parametrize("key", Averaging.model_fields)
 def test_other_settings_are_named(model: Model, key: str) -> None:
     before = getattr(model.plan.inference, key)
