@@ -28,9 +28,9 @@ def load_chosen(model: str | Path | None, workspace: str | Path, options: Packag
         MedsegError: there is no model, several fit, or it cannot be read.
     """
     selection = isinstance(options, PackageOptions) and options.selection  # a file of ONNX holds a single network
-    selection = selection and not options.folds and options.checkpoint is None
+    selected = selection and not options.folds and options.checkpoint is None
     return load_model(
-        Workspace(Path(workspace)).model_path(model, options.configuration, "", selection),
+        Workspace(Path(workspace)).model_path(model, options.configuration, "", selected),
         torch.device("cpu"),
         options.folds,
         configuration=options.configuration,

@@ -265,7 +265,7 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
             configuration=options.configuration,
             checkpoint=options.checkpoint,
             fast=options.fast,
-            selection=selected,
+            selection=options.selection,
         )
         for device in choose_devices(options.device)
     ]

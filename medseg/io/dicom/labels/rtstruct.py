@@ -177,7 +177,7 @@ def _by_slice(
     sizes = grid.shape_zyx[::-1]
     in_plane = [other for other in range(3) if other != axis]
     _check_flat(roi, contours, axis, source)
-    slices: dict[int, list[Points]] = defaultdict(list)
+    slices: dict[int, _Slice] = defaultdict(_Slice)
     between: list[float] = []
     outside = 0
     step_mm = grid.spacing_mm[2 - axis]
@@ -195,8 +195,7 @@ def _by_slice(
             between.append(height)
             continue
         farthest = max(farthest, distance)
-        if not any(_is_duplicate(points, other) for other in slices[round(height)]):
-            slices[round(height)].append(points)
+        slices[round(height)].add(points)
     # Contours drawn more densely than the scan has slices are left out; a contour whose neighbouring slices have none
     # would be lost, so that the structure is refused.
     lost = [height for height in between if not {int(np.floor(height)), int(np.ceil(height))} & slices.keys()]
@@ -214,10 +213,10 @@ def _by_slice(
             f"{source}: contours of {roi.name} lie up to {farthest * step_mm:.2g} mm beside their slices; each was "
             "taken to the nearest"
         )
-    return slices, outside, remarks
+    return {number: one.contours for number, one in slices.items()}, outside, remarks
 
 
-def _remarks(roi: Roi, slices: Mapping[int, list[Points]], between: int, outside: int, source: str) -> list[str]:
+def _remarks(roi: Roi, slices: Mapping[int, _Slice], between: int, outside: int, source: str) -> list[str]:
     remarks = []
     if between:
         remarks.append(f"{source}: {counted(between, 'contour')} of {roi.name} between slices that have some, left out")
@@ -249,7 +248,23 @@ def _check_flat(roi: Roi, contours: Sequence[Points], axis: int, source: str) ->
         )
 
 
-def _is_duplicate(contour: Points, other: Points) -> bool:
-    """Return whether a contour was stored twice: filled by the odd-even rule, its area would become a hole."""
-    first, second = (np.unique(np.round(points, 2), axis=0) for points in (contour, other))  # wherever it begins
-    return first.shape == second.shape and bool(np.allclose(first, second, atol=_DUPLICATE_VOXELS))
+@dataclass
+class _Slice:
+    """The contours of a slice, each once: filled by the odd-even rule, the area of one stored twice would be a hole.
+
+    Attributes:
+        contours: as they were stored.
+        corners: {number of corners: the corners of each contour that has so many, sorted, wherever it begins}.
+    """
+
+    contours: list[Points] = field(default_factory=list)
+    corners: dict[int, list[Points]] = field(default_factory=dict)
+
+    def add(self, contour: Points) -> None:
+        """Keep a contour that is not there yet."""
+        corners = np.unique(np.round(contour, 2), axis=0)
+        alike = self.corners.setdefault(len(corners), [])
+        if alike and np.isclose(corners, np.stack(alike), atol=_DUPLICATE_VOXELS).all(axis=(1, 2)).any():
+            return
+        alike.append(corners)
+        self.contours.append(contour)

@@ -66,6 +66,13 @@ def test_a_contour_stored_twice_leaves_no_hole(tmp_path: Path) -> None:
     assert label.array.sum() == 4 * 3
 
 
+def test_of_many_contours_of_one_form_each_is_kept_once(tmp_path: Path) -> None:
+    islands = [box(x - 0.5, y - 0.5, x + 0.5, y + 0.5, 1) for x in range(0, 40, 2) for y in range(0, 30, 2)]
+    label = drawn(tmp_path, {"a": [*islands, *islands[::-1]]}, grid((3, 30, 40)))
+    assert label.array[0, 1, ::2, ::2].all()
+    assert label.array.sum() == len(islands) == 300
+
+
 def test_names_are_looked_up_by_pattern_and_others_left_out(tmp_path: Path) -> None:
     rois = {"GTV-1": [box(0.5, 0.5, 2.5, 2.5, 0)], "gtv_2 ": [box(3.5, 0.5, 4.5, 2.5, 0)], "BODY": [box(0, 0, 9, 7, 0)]}
     label = drawn(tmp_path, rois, reading=Reading(segments={"tumour": 3, "GTV*": 3}))
