@@ -169,11 +169,18 @@ def prepare_writer(
         What writes the objects, with the forms of each case and {case: why it gets no answer}.
 
     Raises:
-        PlanError: a form or code is not valid, or the user asked for objects and a structure has no codes.
+        PlanError: a form or code is not valid, the user asked for objects and a structure has no codes, or for a format
+            of label maps and for none.
         DataError: the user asked for DICOM objects and no scan is DICOM, or for a LABELMAP of structures that overlap.
     """
     plan, reading = model.plan, model.plan.data.reading
     forms_wanted = wanted_forms(options)
+    if form is not None and forms_wanted and LABELS not in forms_wanted:
+        written = ",".join(sorted(forms_wanted))
+        raise PlanError(
+            f"--format names a format of label maps ({form.suffix}), and --write {written} writes no label maps.",
+            f"--write nifti,{written} writes both; or leave --format out.",
+        )
     dicom_cases = {case.id for case in cases if is_dicom(case.channels[0])}
     objects = frozenset(forms_wanted or {"seg"}) - {LABELS}
     if objects and not dicom_cases:

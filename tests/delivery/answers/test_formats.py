@@ -23,6 +23,7 @@ from medseg.core.colours import rgb_number
 from medseg.core.errors import PlanError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
+from medseg.delivery.answers.dicom_objects import prepare_writer
 from medseg.delivery.answers.formats import (
     ANSWER_FORMATS,
     answer_path,
@@ -32,11 +33,12 @@ from medseg.delivery.answers.formats import (
     value_names,
     write_answer_labels,
 )
+from medseg.delivery.answers.options import WriteOptions
 from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.table import FORMATS
 from medseg.io.images import read_label, write_label
 from medseg.io.values.named_values import named_values
-from medseg.models.model import make_network
+from medseg.models.model import Model, make_network
 from medseg.models.record import RunRecord
 from medseg.models.run import save_weights
 from medseg.models.run_files import PLAN, RunFolder
@@ -72,6 +74,17 @@ def scans(tmp_path: Path, write_scans: Callable[[Path, int], Path]) -> dict[bool
         grey = np.random.default_rng(number).integers(0, 255, (24, 20)).astype(np.uint8)
         pillow.fromarray(grey).save(tmp_path / "pictures" / f"p{number}.png")
     return {False: write_scans(tmp_path / "volumes", 2), True: tmp_path / "pictures"}
+
+
+def test_a_format_is_refused_where_no_label_map_is_written() -> None:
+    model = Model(make_plan(), "main", ("0",), (), Path())
+    slicer = format_named("seg.nrrd", ORGANS, 3)
+    with pytest.raises(
+        PlanError, match=r"label maps \(\.seg\.nrrd\), and --write rtstruct,seg writes no label"
+    ) as error:
+        prepare_writer(WriteOptions(forms=("seg", "rtstruct")), [], model, form=slicer)
+    assert error.value.hint == "--write nifti,rtstruct,seg writes both; or leave --format out."
+    assert prepare_writer(WriteOptions(forms=("nifti",)), [], model, form=slicer).meaning is None
 
 
 @pytest.mark.parametrize("name", ANSWER_FORMATS)
