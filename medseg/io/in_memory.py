@@ -79,7 +79,11 @@ def from_array(array: NDArray, channels: int = 1, spacing: Sequence[float] | Non
         )
     voxels = array if axes < array.ndim else array[np.newaxis]
     if len(voxels) != channels:
-        raise DataError(f"The array of shape {array.shape} has {len(voxels)} channels; expected {channels}.")
+        last = channels > 1 and array.shape[-1] in (channels, channels + 1)  # as Pillow has colours, alpha included
+        raise DataError(
+            f"The array of shape {array.shape} has {len(voxels)} channels; expected {channels}.",
+            f"Channels come first: numpy.moveaxis(array, -1, 0)[:{channels}]" if last else None,
+        )
     sizes = (1.0,) * axes if spacing is None else _sizes(spacing, axes)
     voxels = voxels.astype(np.uint8) if voxels.dtype == bool else voxels
     voxels = voxels if axes == 3 else voxels[:, np.newaxis]

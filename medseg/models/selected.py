@@ -73,7 +73,7 @@ def joined(models: Sequence[Model], selection: Selection, source: str, notes: Se
                 "or orientations: their answers cannot be averaged.",
                 "Train the older one of them again, or `medseg select --config` with one of them.",
             )
-    check_selection(selection, first.plan.labels, source)
+    check_selection(selection, first.plan.labels, source, first.plan.orientation == "canonical")
     all_notes = tuple(dict.fromkeys((*(note for model in models for note in model.notes), *notes)))
     return replace(first, others=tuple(others), selection=selection, notes=all_notes)
 

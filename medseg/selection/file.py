@@ -99,17 +99,19 @@ def dump_selection(selection: Selection) -> str:
     return f"# {_HEADER}{stream.getvalue()}"
 
 
-def check_selection(selection: Selection, labels: Labels, source: str) -> None:
-    """Refuse a selection that speaks of other structures than a model has.
+def check_selection(selection: Selection, labels: Labels, source: str, sides_known: bool = True) -> None:
+    """Refuse a selection that speaks of other structures than a model has, or of what cannot be done to its answers.
 
     Args:
         selection: the selection.
         labels: the structures of the model.
         source: the file, for messages.
+        sides_known: whether the plan brings scans to one orientation, so that left and right are known.
 
     Raises:
         ModelError: it names a structure that the model does not have, has another number of temperatures or
-            biases than the model needs, or thresholds for structures that exclude each other.
+            biases than the model needs, thresholds for structures that exclude each other, or operations that would
+            need a background or the sides of the body where there is none.
     """
     named = [name for step in selection.postprocessing for name in step.structures]
     named += [] if selection.quality is None else [*selection.quality.reference.presence]
@@ -117,6 +119,18 @@ def check_selection(selection: Selection, labels: Labels, source: str) -> None:
     if unknown:
         raise ModelError(
             f"{source} names the structure {unknown[0]!r}; the model has {', '.join(labels.names)}.", _AGAIN
+        )
+    if selection.postprocessing and labels.background is None:
+        step = selection.postprocessing[0].describe()
+        raise ModelError(
+            f"{source} has postprocessing ({step}), and the model has no background that could take its place.", _AGAIN
+        )
+    sided = [step.describe() for step in selection.postprocessing if step.operation == "position"]
+    if sided and not sides_known:
+        raise ModelError(
+            f"{source} goes by left and right ({sided[0]}); the model's plan takes scans as they are stored "
+            "(orientation: stored), so that nothing says which side is which.",
+            _AGAIN,
         )
     scaling = None if selection.calibration is None else selection.calibration.scaling
     if scaling is not None and not scaling.fits(labels):

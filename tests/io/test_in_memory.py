@@ -90,6 +90,7 @@ def test_channels_and_units_of_nibabel() -> None:
         (VOXELS, {"spacing": 1.0}, "expected 3 numbers above 0"),
         (VOXELS, {"channels": 2, "spacing": (1, 1, 1)}, "expected 2 numbers"),
         (np.zeros((3, 2, 3, 4)), {"channels": 2}, "has 3 channels; expected 2"),
+        (np.zeros((30, 20, 4)), {"channels": 3}, r"Channels come first: numpy\.moveaxis\(array, -1, 0\)\[:3\]"),
         (np.zeros(3), {}, "expected numbers as"),
         (np.zeros((2, 3, 4), complex), {}, "expected numbers as"),
         (Image(VOXELS[None], np.eye(4)), {"spacing": (1, 1, 1)}, "expected it for arrays only"),

@@ -69,6 +69,19 @@ def test_structures_must_be_the_models() -> None:
         check_selection(selection(), Labels(structures={"one": 1}), "x.yaml")
 
 
+def test_what_cannot_be_done_to_answers_is_refused() -> None:
+    chosen = selection().model_copy(update={"thresholds": {}})
+    chosen = chosen.model_copy(update={"postprocessing": [Step(operation="fill_holes", structures=["one"])]})
+    everywhere = Labels(structures={"zero": 0, "one": 1}, background=None)
+    with pytest.raises(ModelError, match=r"holes of one filled\), and the model has no background"):
+        check_selection(chosen, everywhere, "x.yaml")
+    sided = Step(operation="position", structures=["one"], range=[0, 0.5])
+    chosen = chosen.model_copy(update={"postprocessing": [sided]})
+    check_selection(chosen, Labels(structures={"one": 1}), "x.yaml")
+    with pytest.raises(ModelError, match="goes by left and right"):
+        check_selection(chosen, Labels(structures={"one": 1}), "x.yaml", sides_known=False)
+
+
 def test_temperatures_must_be_as_many_as_the_model_needs() -> None:
     same = BeforeAndAfter(before=0.1, after=0.1)
     calibration = Calibration(
