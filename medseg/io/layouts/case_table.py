@@ -8,7 +8,7 @@ from pathlib import Path
 from medseg.core.case import CASE_COLUMNS, Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.names import declared_path
-from medseg.core.wording import counted
+from medseg.core.wording import counted, first_few
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
@@ -84,7 +84,14 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
     Raises:
         DataError: the file is not a table, has no ids, or names a case that the data set does not have.
     """
-    rows = {row.get("id", ""): (line, row) for line, row in read_rows(path)}
+    lines = read_rows(path)
+    if "id" not in lines[0][1]:
+        raise DataError(
+            f"{path} has no column id; its columns are {first_few([*lines[0][1]])}.",
+            "Call the column with the names of the cases id; or, to list files, give the table a column for each "
+            "channel and one called label.",
+        )
+    rows = {row["id"]: (line, row) for line, row in lines}
     unknown = sorted(rows.keys() - {case.id for case in data.cases})
     left_out = [id for id in unknown if any(text.startswith(f"{id}: ") for text in data.problems)]
     unknown = [id for id in unknown if id not in left_out]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from glob import escape
@@ -80,7 +81,10 @@ def _data_sets_inside(folder: Path) -> list[Path]:
         if looked_at > _MOST_FOLDERS:
             break
         fitting = [path for path in level if is_declared(path) or _has_parts(path)]
-        found += fitting
+        beside = Counter(path.parent for path in fitting)
+        # several beside each other, further inside, are the folders of cases
+        of_cases = {parent for parent, count in beside.items() if count > 1 and parent != folder}
+        found += dict.fromkeys(path.parent if path.parent in of_cases else path for path in fitting)
         level = [path for path in level if path not in fitting]
     return found
 

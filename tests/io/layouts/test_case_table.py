@@ -147,3 +147,10 @@ def test_other_columns_are_not_told(files, name):
     data = find_cases(files)
     assert data.problems == []
     assert {case.patient for case in data.cases} == ({"p1"} if name.lower() == "patient" else {"x", "y"})
+
+
+def test_a_table_of_facts_without_ids_is_told_its_columns(tmp_path):
+    touch(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "cases.csv").write_text("case,split\na,train\n")
+    with pytest.raises(DataError, match=r"cases\.csv has no column id; its columns are case, split"):
+        find_cases(tmp_path)

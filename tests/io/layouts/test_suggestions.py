@@ -23,6 +23,7 @@ def refusal(folder: Path) -> str:
         ("data", ["train/image/0.png", "train/label/0.png"]),
         ("out", ["a_json/img.png", "b_json/img.png"]),
         ("raw/v1", ["images/a.png"]),
+        ("stage1_train", ["id0/images/id0.png", "id1/images/id1.png"]),
     ],
 )
 def test_a_data_set_some_folders_further_inside_is_named(tmp_path: Path, inner: str, files: list[str]) -> None:
