@@ -145,7 +145,7 @@ def view_command(
 
     Args:
         scan: Scan: a file, a DICOM study with one series, or a series as FOLDER#KEY.
-        answers: Label files on its grid, shown beside each other.
+        answers: Label files on its grid, shown beside each other; a folder of answers stands for the one to the scan.
         options: What to show beside them, and where to write the page.
         no_open: Write the page without opening it.
 

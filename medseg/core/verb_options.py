@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from medseg.core.errors import MedsegError
+from medseg.core.errors import MedsegError, PlanError
 from medseg.core.options import Option
 
 _LISTS = (list, tuple, Sequence)
@@ -66,13 +66,18 @@ def _meant(name: str, value: Any, kind: Any, option: Option) -> Any:
     """Return a value as the field declares it; one that already is so stays the same object.
 
     Raises:
-        MedsegError: a text cannot be read; the message names the field.
+        MedsegError: a text cannot be read, or options are no options; the message names the field.
     """
+    if value is None:
+        return None
     if option.parse is not None and isinstance(value, str):
         try:
             return option.parse(value)
         except MedsegError as error:
             raise type(error)(f"{name}: {error.message}", error.hint) from None
+    if is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
+        what = getattr(kind, "__name__", str(kind))
+        raise PlanError(f"{name} is {value!r}; expected {what}(...), whose fields say which.")
     if get_origin(kind) not in _LISTS:
         return _part(value, kind)
     if isinstance(value, str | Path | int):  # one where several may be given

@@ -57,3 +57,8 @@ def test_values_that_are_as_declared_stay_the_same_objects() -> None:
 def test_a_text_that_cannot_be_read_names_the_field() -> None:
     with pytest.raises(PlanError, match="budget_seconds: '5 hours' is not a duration"):
         medseg.CrossvalOptions(budget_seconds="5 hours")  # type: ignore[arg-type]
+
+
+def test_options_that_are_no_options_are_named() -> None:
+    with pytest.raises(PlanError, match=r"maps is 'probabilities'; expected Maps\(\.\.\.\)"):
+        medseg.PredictOptions(maps="probabilities")  # type: ignore[arg-type]

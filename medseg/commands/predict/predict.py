@@ -83,6 +83,11 @@ def predict(
         MedsegError: there is no model, several fit, or there is nothing to segment.
     """
     options, clock = options or PredictOptions(), Clock()
+    if not isinstance(source, str | Path):
+        raise DataError(
+            f"Scans were given as {type(source).__name__}; expected the path of a scan or a folder.",
+            "medseg.Predictor segments an image in memory, or a list of files as the channels of one scan.",
+        )
     if options.cluster is not None:
         from medseg.commands.predict.on_cluster import predict_on_cluster
 

@@ -11,6 +11,7 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.datasets.option_values import parse_structures
+from medseg.delivery.answers.labels_file import NAME as LABELS_FILE
 from medseg.delivery.answers.labels_file import read_labels_file
 from medseg.delivery.answers.read_answer import (
     known_by_name,
@@ -21,8 +22,9 @@ from medseg.delivery.answers.read_answer import (
 )
 from medseg.delivery.viewer.scene import make_scene, shown_channels
 from medseg.delivery.viewer.view_page import write_view
+from medseg.io.annotations import geojson
 from medseg.io.dicom.elements.paths import parse_reference
-from medseg.io.formats.table import is_dicom, says_sides, split_suffix
+from medseg.io.formats.table import is_dicom, is_image, says_sides, split_suffix
 from medseg.io.images import read_image, read_label
 from medseg.io.scan_path import scan_path
 from medseg.io.values.named_values import may_name_values, named_values
@@ -53,7 +55,7 @@ def view(
 
     Args:
         scan: a file, a DICOM series as `FOLDER#KEY`, or a study with one series.
-        answers: label files on the scan's grid, or one.
+        answers: label files on the scan's grid, or one; a folder of answers stands for the one to this scan.
         options: what to show beside them, and where to write the page.
 
     Returns:
@@ -64,7 +66,8 @@ def view(
         PlanError: the structures are not declared as NAME=VALUE.
     """
     options, scan = options or ViewOptions(), scan_path(Path(scan))
-    paths = [Path(answer) for answer in ([answers] if isinstance(answers, str | Path) else answers)]
+    given = [answers] if isinstance(answers, str | Path) else answers
+    paths = [_answer_to(scan, Path(answer)) for answer in given]
     page = options.output or Path(f"{_stem(scan)}.html")
     files = _layers(paths, options.reference)
     _check_output(page, [scan, *files.values()])
@@ -90,7 +93,12 @@ def _shown(image: Image, path: Path, options: ViewOptions) -> tuple[Image, list[
 
 def _read_on_grid(path: Path, labels: Labels | None, scan: Image) -> Image:
     """Return a label map, which has to lie on the scan's grid: elsewhere it would be shown in a wrong place."""
-    label = read_label(path, grid=scan) if labels is None else read_answer(path, labels, scan)
+    try:
+        label = read_label(path, grid=scan) if labels is None else read_answer(path, labels, scan)
+    except DataError as error:
+        if "--threshold" not in (error.hint or ""):
+            raise
+        raise DataError(error.message, f"A map of probabilities can be shown as a scan: medseg view {path}") from None
     if not scan.same_grid(label):
         raise DataError(
             f"{path} does not lie on the grid of the scan: {describe_grid_difference(scan, label)}.",
@@ -169,6 +177,26 @@ def _layers(paths: Sequence[Path], reference: Path | None) -> dict[str, Path]:
         if len(set(names)) == len(every):
             return dict(zip(names, every, strict=True))
     return {f"{number}: {path}": path for number, path in enumerate(every, start=1)}
+
+
+def _answer_to(scan: Path, path: Path) -> Path:
+    """Return a label file; of a folder of answers, the answer to the scan.
+
+    Raises:
+        DataError: the folder holds none, or several.
+    """
+    if not (path.is_dir() and (path / LABELS_FILE).is_file()):
+        return path
+    names = {_stem(scan), _stem(scan).removesuffix("_0000")}
+    found = [file for file in sorted(path.iterdir()) if file.is_file() and _is_label_map(file) and _stem(file) in names]
+    if len(found) == 1:
+        return found[0]
+    seen = f"several answers to it: {', '.join(file.name for file in found)}" if found else "none of that name"
+    raise DataError(f"{path} is a folder of answers, and holds {seen}.", "Name the file of the answer to this scan.")
+
+
+def _is_label_map(path: Path) -> bool:
+    return path.suffix == geojson.SUFFIX or (is_image(path) and not is_dicom(path))
 
 
 def _check_output(page: Path, inputs: Sequence[Path]) -> None:

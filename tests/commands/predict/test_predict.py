@@ -254,3 +254,8 @@ def test_what_may_be_no_scan_is_a_note_and_a_lost_volume_a_failure(
     result = run(scans, tmp_path / "again", small_model, xlsx=True)
     assert [*result.failed] == ["b\\udce4"]
     assert (tmp_path / "again" / "volumes.xlsx").is_file()
+
+
+def test_what_is_no_path_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Scans were given as list; expected the path of a scan or a folder"):
+        predict(["a.nii.gz"], tmp_path / "out")  # type: ignore[arg-type]

@@ -68,6 +68,28 @@ def test_paths_may_be_texts_and_one_answer_needs_no_list(files: tuple[Path, Path
     assert medseg.view(scan, answer, medseg.ViewOptions(output=page)).page == Path(page)  # type: ignore[arg-type]
 
 
+def test_a_folder_of_answers_stands_for_the_one_to_the_scan(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    scan, answer = files
+    write_json(answer.parent / "labels.json", {"labels": Labels(structures={"liver": 1}).model_dump(mode="json")})
+    save_nifti(answer.parent / "b.nii.gz", LABEL)
+    options = medseg.ViewOptions(output=tmp_path / "page.html")
+    assert medseg.view(scan, answer.parent, options).structures == ("liver",)
+    answer.unlink()
+    with pytest.raises(DataError, match="is a folder of answers, and holds none of that name"):
+        medseg.view(scan, answer.parent, options)
+
+
+def test_a_map_of_probabilities_is_no_label_map(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    soft = save_nifti(tmp_path / "soft.nii.gz", np.full(LABEL.shape, 0.5, np.float32))
+    with pytest.raises(DataError, match="not whole numbers") as error:
+        medseg.view(files[0], soft)
+    assert error.value.hint == f"A map of probabilities can be shown as a scan: medseg view {soft}"
+
+
 def test_a_structure_of_value_0_is_shown(files: tuple[Path, Path], tmp_path: Path) -> None:
     options = medseg.ViewOptions(output=tmp_path / "page.html", structures=["sky=0", "road=1"])
     assert medseg.view(files[0], [files[1]], options).structures == ("sky", "road")
