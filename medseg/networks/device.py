@@ -200,8 +200,7 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
 def cpu_has_vnni() -> bool:
     """Return whether the CPU adds products of 8 bits up in 32 bits by an instruction (VNNI, AMX).
 
-    Others add pairs of them up in 16 bits, which overflows, and are hardly faster than in fp32. A limit that the
-    environment sets for oneDNN counts.
+    Others add pairs of them up in 16 bits, which overflows. A limit that the environment sets for oneDNN counts.
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISA_WITHOUT_VNNI:
         return False

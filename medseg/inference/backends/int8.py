@@ -39,7 +39,8 @@ def check_computes_int8(device: torch.device, backend: str) -> None:
     if not cpu_has_vnni():
         raise PlanError(
             "inference.precision is int8, and this processor has neither VNNI nor AMX (or ONEDNN_MAX_CPU_ISA keeps "
-            "them from being used): sums of products of 8 bits would overflow, and would not be faster.",
+            "them from being used): sums of products of 8 bits would overflow, and answers be others than those that "
+            "`medseg quantize` scored.",
             _OTHERWISE,
         )
 
