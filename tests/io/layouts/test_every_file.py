@@ -69,6 +69,10 @@ def test_a_number_of_cases_that_is_not_there_is_named(tmp_path, save_nifti):
     assert find_cases(tmp_path).problems == []
     (tmp_path / "dataset.json").write_text(json.dumps(DECLARED | {"numTraining": 6}))
     assert "declares 6 training cases (numTraining); found were 2" in find_cases(tmp_path).problems[0]
+    pairs = [{"image": f"imagesTr/{name}_0000.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in "abc"]
+    listed = {key: value for key, value in DECLARED.items() if key != "file_ending"} | {"training": pairs}
+    (tmp_path / "dataset.json").write_text(json.dumps(listed | {"numTraining": 2}))
+    assert find_cases(tmp_path).problems[-1].endswith("found were 2, and 1 that cannot be used")
 
 
 def test_images_without_a_label_and_misspelt_labels_in_one_folder_are_named(tmp_path):

@@ -56,7 +56,9 @@ def read_dataset_json(folder: Path) -> DataSet:
     notes = sentences(problems)
     declared = content.get("numTraining")
     if isinstance(declared, int) and declared != len(cases) + len(problems):
-        notes.append(f"{path} declares {counted(declared, 'training case')} (numTraining); found were {len(cases)}")
+        unusable = f", and {len(problems)} that cannot be used" if problems else ""
+        found = f"found were {len(cases)}{unusable}"
+        notes.append(f"{path} declares {counted(declared, 'training case')} (numTraining); {found}")
     return DataSet(folder, layout, channels, labels, cases, notes)
 
 
