@@ -29,6 +29,8 @@ from medseg.io.images import read_image, read_label
 from medseg.io.scan_path import scan_path
 from medseg.io.values.named_values import may_name_values, named_values
 
+_SOFT = "soft label"
+"""The kind of the error on label files with values that are not whole numbers."""
 _MOST_LAYERS = 4
 """Label files beside each other: a browser shows few volumes at a time, and people compare few."""
 
@@ -96,7 +98,7 @@ def _read_on_grid(path: Path, labels: Labels | None, scan: Image) -> Image:
     try:
         label = read_label(path, grid=scan) if labels is None else read_answer(path, labels, scan)
     except DataError as error:
-        if "--threshold" not in (error.hint or ""):
+        if error.kind != _SOFT:  # whose hint names an option that a viewer does not have
             raise
         raise DataError(error.message, f"A map of probabilities can be shown as a scan: medseg view {path}") from None
     if not scan.same_grid(label):
