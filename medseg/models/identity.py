@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from medseg.models.model import Model
+from medseg.plans.anonymous import anonymous
 
 
 def identity(model: Model) -> str:
@@ -40,7 +41,7 @@ def network_identity(network: torch.nn.Module) -> str:
 def _add(digest: Any, model: Model) -> None:
     """Add a model and the stages before it to a digest."""
     while True:
-        plan = model.plan.model_dump_json(exclude={"request", "made_by", "training", "inference", "codes"})
+        plan = anonymous(model.plan).model_dump_json(exclude={"request", "made_by", "training", "inference", "codes"})
         digest.update(f"{plan} {model.configuration_name}".encode())
         for network in model.networks:
             for name, value in network.state_dict().items():

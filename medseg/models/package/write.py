@@ -18,8 +18,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Collection, Iterator
-from copy import deepcopy
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from medseg import __version__
 from medseg.core.files import remove_temporaries, saving
@@ -27,8 +26,8 @@ from medseg.models.model import Model
 from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metadata, Stage
 from medseg.models.quantization import dump_quantization
 from medseg.models.run_files import INT8, PLAN, WEIGHTS, fold_folder_name
+from medseg.plans.anonymous import anonymous
 from medseg.plans.file import dump_plan
-from medseg.plans.schema import Plan
 from medseg.selection.file import NAME as SELECTION
 from medseg.selection.file import dump_selection
 
@@ -122,7 +121,7 @@ def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
         yield SELECTION, dump_selection(model.selection).encode()
     for member, part in enumerate(model.together):
         for number, stage in enumerate(_stages(part)):
-            yield plan_member(number, member), dump_plan(_anonymous(stage.plan)).encode()
+            yield plan_member(number, member), dump_plan(anonymous(stage.plan)).encode()
             for fold, network in zip(stage.folds, stage.networks, strict=True):
                 state = network.state_dict()
                 weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
@@ -135,18 +134,6 @@ def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
 def _stages(model: Model) -> list[Model]:
     """Return a model and the stages before it, itself first."""
     return [model] + ([] if model.previous is None else _stages(model.previous))
-
-
-def _anonymous(plan: Plan) -> Plan:
-    """Return the plan without the path of its data, and the folders of files that the user named."""
-    request = plan.request.model_copy(update={"options": {}})
-    configurations = deepcopy(plan.configurations)
-    for values in configurations.values():
-        network = values.get("network")
-        if isinstance(network, dict) and network.get("weights"):
-            network["weights"] = PureWindowsPath(network["weights"]).name  # which takes both kinds of slashes
-    data = plan.data.model_copy(update={"folder": "."})
-    return plan.model_copy(update={"data": data, "request": request, "configurations": configurations})
 
 
 def _member(name: str) -> zipfile.ZipInfo:

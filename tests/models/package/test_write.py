@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from trained.package_files import Members, rewrite, with_hashes
 
 from medseg.core.errors import ModelError, PlanError
+from medseg.models.identity import identity
 from medseg.models.model import Model, make_network
 from medseg.models.open import load_model
 from medseg.models.package.metadata import Metadata
@@ -79,6 +80,7 @@ def test_where_the_data_lay_is_not_in_it(tmp_path: Path) -> None:
     request = {"planner": "default", "memory_gb": None, "preset": "cpu", "options": {"exclude": "patients.txt"}}
     folder = write_run(tmp_path / "run", data=data, request=request)
     save_package(load_run(folder, CPU), tmp_path / "model.medseg", "")
+    assert identity(load_model(tmp_path / "model.medseg", CPU)) == identity(load_run(folder, CPU)), "one model"
     assert b"anna" not in (tmp_path / "model.medseg").read_bytes()
     assert b"patients" not in (tmp_path / "model.medseg").read_bytes()
 
