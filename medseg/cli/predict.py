@@ -75,7 +75,7 @@ def command(
         console.print(table)
     cases = len(result.files) + len(result.failed)
     show_notes(result.notes, cases)
-    show_notes(scan_warnings(result), cases)
+    show_notes(scan_warnings(result), cases, "warning")
     console.print(_summary(result, output, seconds), markup=False)
     if result.page is not None:
         console.print(f"look at: {result.page}", markup=False, soft_wrap=True)
@@ -85,9 +85,8 @@ def command(
 
 
 def scan_warnings(result: PredictResult) -> list[str]:
-    """Return warnings on scans, then flags of answers, each with the name of its case; the first of many."""
-    texts = [f"{case}: {text}" for case, of_case in result.warnings.items() for text in of_case]
-    texts += [f"{case}: {flag.kind}: {flag.text}" for case in result.flagged for flag in result.quality[case].flags]
+    """Return warnings on scans and flags of answers, each with the name of its case; the first of many."""
+    texts = [f"{case}: {text}" for case in result.files for text in result.doubts(case)]
     more = len(texts) - _MOST_ROWS
     return texts[:_MOST_ROWS] + ([f"and {counted(more, 'more warning')}, see volumes.csv"] if more > 0 else [])
 

@@ -21,7 +21,8 @@ class Progress:
         stage: name of the work, such as `train` or `predict`.
         done: how many of its units (cases, steps) are finished.
         total: how many units there are.
-        info: further figures and notes to show, by name.
+        info: further figures to show, by name, and texts: `note`, which is worth knowing, and `warning`, what speaks
+            against the answer to `case`.
     """
 
     stage: str

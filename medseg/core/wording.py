@@ -58,6 +58,15 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def in_a_line(notes: Sequence[str]) -> str:
+    """Return sentences, and phrases without a full stop, with a sign between them.
+
+    >>> in_a_line(["It is dark.", "scan: odd"]), in_a_line(["It is dark."])
+    ('It is dark; scan: odd', 'It is dark.')
+    """
+    return "; ".join([*(note.rstrip(".") for note in notes[:-1]), *notes[-1:]])
+
+
 def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None, name_all: bool = False) -> list[str]:
     """Return notes, with notes that say the same of more than a few cases merged into one that names the first cases.
 

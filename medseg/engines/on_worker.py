@@ -133,7 +133,8 @@ class _Reporter:
             raise Cancelled
         now = time.monotonic()
         finished = event.done == event.total
-        if "note" not in event.info and not finished and now - self._sent_time < _EVENT_SECONDS:
+        said = not {"note", "warning"}.isdisjoint(event.info)
+        if not said and not finished and now - self._sent_time < _EVENT_SECONDS:
             return
         self._sent_time = now
         info = {name: value for name, value in event.info.items() if isinstance(value, _PLAIN)}

@@ -24,6 +24,8 @@ from medseg.core.wording import counted, duration, fold_repeated
 if TYPE_CHECKING:
     from rich.table import Column
 
+_MOST_WARNINGS = 40
+"""Warnings on answers that are printed while the work goes on."""
 _PLAIN_SECONDS = 15.0
 """Time between two plain lines: a log of an hour stays readable."""
 _TITLES = {
@@ -74,10 +76,10 @@ def progress_display() -> Iterator[Callback]:
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
-        notes: set[str] = set()
+        texts = _Texts()
 
         def show(event: Progress) -> None:
-            _show_note_once(event, notes)
+            texts.show(event)
             _show_validation(event)
             title = _title(event)
             if title not in tasks:
@@ -90,7 +92,7 @@ def progress_display() -> Iterator[Callback]:
 
 
 def recorded(show: Callback, clock: Callable[[], float] = time.monotonic) -> Callback:
-    """Return a callback that also writes records of progress: the begin and end of each stage, one a second between.
+    """Return a callback that also writes records of progress: begin and end of each stage, one a second, each warning.
 
     Args:
         show: shows each event.
@@ -103,10 +105,12 @@ def recorded(show: Callback, clock: Callable[[], float] = time.monotonic) -> Cal
         stage, now = (event.stage, part), clock()
         before, done = written.get(stage, (-_RECORD_SECONDS, -1))
         ends = event.done == event.total != done
-        if ends or done < 0 or now - before >= _RECORD_SECONDS:
+        doubted = {name: event.info[name] for name in ("case", "warning") if "warning" in event.info}
+        if ends or done < 0 or doubted or now - before >= _RECORD_SECONDS:
             written[stage] = now, event.done
             figures = {name: value for name, value in event.info.items() if isinstance(value, float)}
-            emit("progress", stage=event.stage, part=part, done=event.done, total=event.total, figures=figures)
+            counts = {"stage": event.stage, "part": part, "done": event.done, "total": event.total}
+            emit("progress", **counts, figures=figures, **doubted)
         show(event)
 
     return callback
@@ -143,6 +147,27 @@ class _Stage:
     first_done: float
 
 
+class _Texts:
+    """Prints what events say beside their figures: each note once, and the first warnings on answers."""
+
+    def __init__(self) -> None:
+        self.notes: set[str] = set()
+        self.warnings = 0
+
+    def show(self, event: Progress) -> None:
+        """Print the note and the warning of an event, if it has any."""
+        note, warning = event.info.get("note"), event.info.get("warning")
+        if note is not None and note not in self.notes:
+            self.notes.add(note)
+            show_note(note)
+        if warning is not None:
+            self.warnings += 1
+            if self.warnings <= _MOST_WARNINGS:
+                console.print(f"warning: {event.info['case']}: {warning}", markup=False, soft_wrap=True)
+            elif self.warnings == _MOST_WARNINGS + 1:
+                console.print("warning: there are more; volumes.csv will have them all")
+
+
 class _PlainLines:
     """A callback that prints a line for each stage, and one every `_PLAIN_SECONDS` within it.
 
@@ -151,10 +176,10 @@ class _PlainLines:
 
     def __init__(self) -> None:
         self.stages: dict[str | None, _Stage] = {}  # of each part
-        self.notes: set[str] = set()
+        self.texts = _Texts()
 
     def __call__(self, event: Progress) -> None:
-        _show_note_once(event, self.notes)
+        self.texts.show(event)
         _show_validation(event)
         now, done, title, part = time.monotonic(), _units_done(event), _title(event), event.info.get("part")
         if part not in self.stages or self.stages[part].title != title:
@@ -182,14 +207,6 @@ def _title(event: Progress) -> str:
 def _units_done(event: Progress) -> float:
     """Return the number of finished units plus the finished share of the current one."""
     return event.done + float(event.info.get("share", 0.0))
-
-
-def _show_note_once(event: Progress, shown: set[str]) -> None:
-    """Print the note of an event unless it was shown before."""
-    note = event.info.get("note")
-    if note is not None and note not in shown:
-        shown.add(note)
-        show_note(note)
 
 
 def _show_validation(event: Progress) -> None:
@@ -228,18 +245,19 @@ def show_note(message: str) -> None:
     console.print(f"note: {message}", markup=False)
 
 
-def show_notes(notes: Sequence[str], total: int | None = None) -> None:
+def show_notes(notes: Sequence[str], total: int | None = None, word: str = "note") -> None:
     """Print notes, repeated ones as one, and write each of them as a record.
 
     Args:
         notes: sentences; those on a case begin with its name and a colon.
         total: the number of all cases, if it is known.
+        word: before each of them in the terminal; the records are notes whatever it is.
     """
     for note in notes:
         emit("note", message=note)
     for note in fold_repeated(notes, total=total):
         # a command stays in one piece, so that it can be copied: the terminal folds it without a line break
-        console.print(f"note: {note}", markup=False, soft_wrap=_COMMAND.search(note) is not None)
+        console.print(f"{word}: {note}", markup=False, soft_wrap=_COMMAND.search(note) is not None)
 
 
 def report_failures(failed: dict[str, str], what: str = "case", outcome: str = "failed", state: str = "failed") -> None:

@@ -19,10 +19,10 @@ from medseg.commands.predict.predict import about_answer, how_computed, load_pre
 from medseg.commands.predict.result import PredictResult
 from medseg.core.case import Case
 from medseg.core.errors import MedsegError, ModelError
-from medseg.core.progress import Callback, track
+from medseg.core.progress import Callback, Progress, track
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.prediction_ledger import PredictionLedger, finished_entry
-from medseg.delivery.answers.segment import segment
+from medseg.delivery.answers.segment import doubtful, segment
 from medseg.delivery.provenance.entries import computed_with
 from medseg.delivery.provenance.manifest import Clock, Entry
 from medseg.engines.engine import Engine
@@ -167,7 +167,7 @@ class OnCluster:
         work = partial(answer_case, loading=self.loading, computed=self.computed, output=ledger.folder)
         outcomes = []
         results = self.engine.map(work, items, self.gpu)
-        for (case, _), result in track(results, "predict", len(items), callback):
+        for done, ((case, _), result) in enumerate(track(results, "predict", len(items), callback), start=1):
             if isinstance(result, MedsegError):
                 outcomes.append(Outcome(case, problem=str(result)))
                 continue
@@ -176,6 +176,8 @@ class OnCluster:
             if result.entry is not None:  # a worker that has answered nothing does not know yet what it computes with
                 self.parts += [] if result.computed_with in self.parts else [result.computed_with]
                 ledger.note(result.entry)
+            if info := doubtful(result.outcome):
+                callback(Progress("predict", done, len(items), info))
         return outcomes
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.core.wording import counted, summary_line
-from medseg.delivery.answers.judge import assessment_in
+from medseg.delivery.answers.judge import assessment_in, doubts
 
 if TYPE_CHECKING:
     from medseg.confidence.assessment import Assessment
@@ -64,8 +64,7 @@ class PredictResult:
 
     def doubts(self, case: str) -> list[str]:
         """Return the warnings on the scan of a case, then the flags of its answer, in sentences."""
-        flags = self.quality[case].flags if case in self.quality else ()
-        return [*self.warnings.get(case, ()), *(f"{flag.kind}: {flag.text}" for flag in flags)]
+        return doubts(self.warnings.get(case, ()), self.quality.get(case))
 
     @classmethod
     def of(

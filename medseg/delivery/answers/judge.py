@@ -67,6 +67,17 @@ class Judge:
         return {"quality": assess(measures, selection.quality, unit).to_json()}
 
 
+def doubts(warnings: Sequence[str], assessment: Assessment | None) -> list[str]:
+    """Return what speaks against an answer: the warnings on its scan, then the flags of the answer itself.
+
+    Args:
+        warnings: how the scan differs from the training scans, in sentences.
+        assessment: of the answer; None where answers are not judged.
+    """
+    flags = () if assessment is None else assessment.flags
+    return [*warnings, *(f"{flag.kind}: {flag.text}" for flag in flags)]
+
+
 def assessment_in(about: Mapping[str, Any]) -> Assessment | None:
     """Return the assessment of an answer from its entry in the manifest; None if the entry has none.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,9 +25,10 @@ from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.image import Image
 from medseg.core.machine.parallel import SharedIterator, WriteBehind, read_ahead
 from medseg.core.progress import Callback, Progress, silent
+from medseg.core.wording import in_a_line
 from medseg.delivery.answers.answer import Forms, Outcome, write_answer
-from medseg.delivery.answers.judge import Judge
-from medseg.delivery.answers.maps import open_sinks, write_spread
+from medseg.delivery.answers.judge import Judge, assessment_in, doubts
+from medseg.delivery.answers.maps import map_files, open_sinks, write_spread
 from medseg.delivery.provenance.inputs import hash_inputs
 from medseg.delivery.provenance.manifest import describe_grid, describe_resampling
 from medseg.inference.predictor import Predictor
@@ -55,7 +56,8 @@ def segment(
         cases: what to segment; where there are several devices, the outcomes come in another order.
         output: folder for the answers.
         callback: receives each outcome as a unit of `stage`, for a single device also the share of a scan that is done
-            (`share` in its info), and what memory was too short for (`note`).
+            (`share` in its info), and what memory was too short for (`note`); as soon as an answer is written, what
+            speaks against it (`doubtful`).
         stage: name of the progress stage.
         on_written: called for each answer right after it is written, in the thread that wrote it.
         forms: in which forms answers are written, and which maps are written beside them.
@@ -78,24 +80,40 @@ def segment(
             reporter.report()
 
 
+def doubtful(outcome: Outcome) -> dict[str, str]:
+    """Return the info of an event on what speaks against an answer: `case` and `warning`; {} where nothing does.
+
+    Args:
+        outcome: of the case.
+    """
+    texts = doubts(outcome.about.get("warnings", ()), assessment_in(outcome.about))
+    return {"case": outcome.case.id, "warning": in_a_line(texts)} if texts and outcome.problem is None else {}
+
+
 class _Reporter:
     """Reports progress to the callback; a case counts as soon as its answer is written."""
 
     def __init__(self, callback: Callback, stage: str, total: int, on_written: Callable[[Outcome], None]) -> None:
         self.callback, self.stage, self.total, self._on_written = callback, stage, total, on_written
         self.answered = self.failed = 0
-        self._notes: SimpleQueue[str] = SimpleQueue()
+        self._waiting: SimpleQueue[dict[str, str]] = SimpleQueue()
+        """Texts that other threads have for the callback, each the info of an event of its own."""
         self._lock = threading.Lock()
 
     def on_written(self, outcome: Outcome) -> None:
         self._on_written(outcome)
         with self._lock:
             self.answered += 1
+        if info := doubtful(outcome):
+            self._waiting.put(info)
 
     def report(self, **info: object) -> None:
-        if not self._notes.empty():
-            info["note"] = self._notes.get()
-        self.callback(Progress(self.stage, self.answered + self.failed, self.total, info))
+        while not self._waiting.empty():
+            self._send(self._waiting.get())
+        self._send(info)
+
+    def _send(self, info: Mapping[str, object]) -> None:
+        self.callback(Progress(self.stage, self.answered + self.failed, self.total, dict(info)))
 
     def on_tiles(self, event: Progress) -> None:
         """Report how much of a scan the network has done."""
@@ -104,7 +122,7 @@ class _Reporter:
     def on_tiles_in_thread(self, queue: SharedIterator[Case], event: Progress) -> None:
         """Keep notes for the thread that may call the callback; cancel a scan that is no longer wanted."""
         if "note" in event.info:
-            self._notes.put(event.info["note"])
+            self._waiting.put({"note": event.info["note"]})
         if queue.closed:
             raise Cancelled
 
@@ -118,12 +136,14 @@ class _Scan:
         image: its voxels; None once they are prepared.
         volume: what the network sees of it; None before it is prepared, and once it is computed.
         about: what the manifest says of it.
+        beside: files of the answer that were written beside the label map.
     """
 
     grid: Image
     image: Image | None
     volume: Volume | None
     about: dict[str, Any]
+    beside: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -159,7 +179,7 @@ class _Worker:
                     continue
                 plan = self.predictor.model.plan
                 write = partial(write_answer, case, answer, self.output, plan.labels, self.forms, self.on_written)
-                write = partial(write, scan.about, plan.data.dimensions)
+                write = partial(write, scan.about, plan.data.dimensions, scan.beside)
                 writing.append(behind.submit(write, answer.array.nbytes))
                 del scan, answer, write  # the next scan may need their memory
                 while writing and writing[0].done():
@@ -191,8 +211,8 @@ class _Worker:
         scan.image = scan.volume = None
         if volume.warnings:
             scan.about["warnings"] = list(volume.warnings)
+        labels, scaling = predictor.model.plan.labels, scaling_of(predictor.model)
         with ExitStack() as stack:
-            labels, scaling = predictor.model.plan.labels, scaling_of(predictor.model)
             sinks = open_sinks(maps, stack, case, scan.grid, volume.geometry, self.output, labels, scaling)
             more, probability = self.forms.instances.probability_sink(volume.geometry, labels, scaling)
             judge = Judge.of(predictor, volume)
@@ -203,8 +223,9 @@ class _Worker:
         scan.about["seconds"] = round(time.monotonic() - start, 3)
         image = scan.grid.with_array(answer[None])
         scan.about |= judge.entry(image)
+        scan.beside = map_files(maps, case, self.output, labels)
         if self.forms.instances.wanted:
-            self.forms.instances.write(case, image, probability(), self.output, predictor.model.plan.labels)
+            scan.beside += self.forms.instances.write(case, image, probability(), self.output, labels)
         return image
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from medseg.core.colours import rgb_number
 from medseg.core.labels import Labels
-from medseg.core.wording import counted, first_few
+from medseg.core.wording import counted, first_few, in_a_line
 from medseg.delivery.answers.case_pages import CaseSlice
 from medseg.delivery.pages.blocks import Block, Card, Entry, Notes, Picture, Sheet, Table
 from medseg.delivery.pages.figures import digits_for, figure
@@ -117,11 +117,6 @@ def _missing(case: CaseShown) -> str:
     return ""
 
 
-def _in_a_line(notes: Sequence[str]) -> str:
-    """Return sentences and flags, which have no full stop, with a sign between them."""
-    return "; ".join([*(note.rstrip(".") for note in notes[:-1]), *notes[-1:]])
-
-
 def _volumes(shown: Sequence[CaseShown], labels: Labels, digits: Mapping[str, int]) -> Block:
     """Return the table of volumes: a column for each structure; of many, a row for each structure of each case."""
     caption = "Volume of each structure"
@@ -139,7 +134,7 @@ def _volumes(shown: Sequence[CaseShown], labels: Labels, digits: Mapping[str, in
         rows = [row for _, row in lines]
         head, folded = ["case", "structure", f"volume{one_unit}", *unit_head], len(rows) > _MOST_UNFOLDED
         return Table(caption, head, rows, words=[1, 3], links=of_lines, folded=folded)
-    names, warnings = labels.names, [_in_a_line(case.notes) for case in shown]
+    names, warnings = labels.names, [in_a_line(case.notes) for case in shown]
     warned = any(warnings)
     table = [
         [

@@ -111,3 +111,42 @@ def test_a_command_in_a_note_is_in_one_piece_and_words_are_folded(
     out = capsys.readouterr().out
     assert command in out
     assert re.search(r"m\.medseg ?\nselected", out)
+
+
+def test_a_warning_on_a_scan_is_a_line_at_once_and_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[dict] = []
+    monkeypatch.setattr(display, "emit", lambda kind, **values: written.append({"kind": kind, **values}))
+    monkeypatch.setattr(display, "_MOST_WARNINGS", 2)
+    with display.progress_display() as show:
+        show(Progress("predict", 0, 9))
+        for number in range(4):
+            show(Progress("predict", number, 9, {"case": f"scan{number}", "warning": f"It is [{'dark ' * 30}]."}))
+    lines = capsys.readouterr().out.splitlines()
+    dark = f"It is [{'dark ' * 30}]."
+    assert [line for line in lines if line.startswith("warning")] == [
+        *(f"warning: scan{number}: {dark}" for number in range(2)),
+        "warning: there are more; volumes.csv will have them all",
+    ]
+    doubted = [record for record in written if "warning" in record]  # all of them, and within the same second
+    assert [(record["kind"], record["done"], record["case"]) for record in doubted] == [
+        ("progress", number, f"scan{number}") for number in range(4)
+    ]
+    assert doubted[0]["warning"] == dark
+
+
+def test_a_warning_stands_above_the_bar_which_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None, highlight=False)
+    monkeypatch.setattr(display, "console", console)
+    with display.progress_display() as show:
+        show(Progress("predict", 1, 9))
+        show(Progress("predict", 2, 9, {"case": "thick", "warning": "Its slices are thick. " * 9}))
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue().replace("\x1b[2K", ""))
+    lines = [line.split("\r")[-1].rstrip() for line in text.split("\n")]
+    warned = next(number for number, line in enumerate(lines) if line.startswith("warning: thick: Its"))
+    assert "Its slices are thick." * 9 in lines[warned].replace(". ", ".")
+    bars = [line for line in lines if line.startswith("Segmenting")]
+    assert bars
+    assert all(re.fullmatch(r"Segmenting .*\b2/9 +0:00:00 left \S+", line) for line in bars[-1:])

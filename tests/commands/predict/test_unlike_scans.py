@@ -16,6 +16,7 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.commands.predict.result import PredictResult
 from medseg.core.errors import DataError, ScanWarning
+from medseg.core.progress import Progress
 from medseg.inference.predictor import Predictor
 from medseg.models.run_files import PLAN
 from medseg.plans.file import load_plan, save_plan
@@ -115,3 +116,23 @@ def test_a_model_that_knows_little_says_so_once(tmp_path: Path, small_model: Pat
     assert sum("does not say which spacings" in note for note in result.notes) == 1
     assert set(result.failed) == {"metres", "blank"}
     assert "looks like a label map" in result.warnings["mask"][0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu"])
+def test_a_warning_comes_while_other_scans_are_still_to_be_answered(
+    tmp_path: Path, model: Path, write_scans: Callable[[Path, int], Path], save_nifti: Callable[..., Path], device: str
+) -> None:
+    folder = write_scans(tmp_path / "scans", 8)
+    array = np.asarray(nib.load(folder / "scan000_0000.nii.gz").dataobj)
+    save_nifti(folder / "a_thick_0000.nii.gz", array[:, :, :6], np.diag([1.0, 1.0, 4.0, 1.0]))
+    events: list[Progress] = []
+    options = PredictOptions(device=device, folds=["0"])
+    result = predict(folder, tmp_path / "out", model, options=options, callback=events.append)
+    ((number, event),) = [(number, event) for number, event in enumerate(events) if "warning" in event.info]
+    assert event.info == {"case": "a_thick", "warning": result.doubts("a_thick")[0]}
+    assert event.done < event.total == 9
+    assert events[number + 1 :], "others go on after it"
+    events.clear()
+    again = PredictOptions(device=device, folds=["0"], keep_finished=True)
+    assert predict(folder, tmp_path / "out", model, options=again, callback=events.append).doubts("a_thick")
+    assert not [event for event in events if "warning" in event.info]  # it was said when it was answered

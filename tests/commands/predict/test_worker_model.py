@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medseg.commands.predict.on_cluster import Loading, _load, answer_case, describe_worker, how_computed_there
+from medseg.commands.predict.on_cluster import (
+    Loading,
+    OnCluster,
+    _load,
+    answer_case,
+    describe_worker,
+    how_computed_there,
+)
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import load_predictors, predict_with
 from medseg.confidence.calibration import BeforeAndAfter, Calibration
 from medseg.core.errors import ModelError
+from medseg.core.progress import Progress
 from medseg.delivery.answers.answer import Forms
 from medseg.delivery.answers.options import Maps
+from medseg.engines.engine import ThisProcess
 from medseg.io.images import read_image
 from medseg.io.layouts.scans import find_scans
 from medseg.selection.file import selection_path, write_selection
@@ -99,6 +108,20 @@ def test_notes_on_a_scan_do_not_come_back_with_a_later_one(
     result = predict_with([predictor], tmp_path / "scans", tmp_path / "next", options)
     assert note not in result.notes
     assert note not in (tmp_path / "next" / "manifest.json").read_text()
+
+
+def test_a_warning_comes_as_soon_as_a_worker_has_answered(
+    runs: Path, write_scans: Callable[[Path, int], Path], save_nifti: Callable[..., Path], tmp_path: Path
+) -> None:
+    array = read_image(write_scans(tmp_path / "scans", 2) / "scan000_0000.nii.gz").array[0]
+    save_nifti(tmp_path / "scans" / "a_mask_0000.nii.gz", (array > 110).astype("uint8"))
+    options = PredictOptions(device="cpu")
+    [here] = load_predictors(runs, ".", options)
+    elsewhere, events = OnCluster.of(ThisProcess(1), runs, ".", options, here), list[Progress]()
+    predict_with([here], tmp_path / "scans", tmp_path / "out", options, events.append, elsewhere=elsewhere)
+    (event,) = [event for event in events if "warning" in event.info]
+    assert (event.stage, event.done, event.total, event.info["case"]) == ("predict", 1, 3, "a_mask")
+    assert "looks like a label map" in event.info["warning"]
 
 
 def test_a_worker_with_another_selection_is_refused(runs: Path) -> None:
