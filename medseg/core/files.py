@@ -28,6 +28,8 @@ except ImportError:  # Windows, where nobody can delete a file while another pro
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)
+NEXT = ".next."
+"""Before the name of a folder with files that are whole, and yet to be moved into that around it: `core.replacing`."""
 _OLD_SECONDS = 24 * 3600
 """Where there are no locks (some network drives), temporary files are taken for abandoned after this time."""
 
@@ -70,28 +72,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_with_parts(path: Path) -> Iterator[Path]:
-    """Write as with `atomic`, by functions that may write further files beside the one that they are given.
-
-    The path that is given has the name of the file, in a temporary folder of its own, so that a header names the files
-    of its data as they will be called. These are moved first and the file last: a kill in between leaves the old header
-    beside new data.
-
-    Yields:
-        A path that does not exist yet. Errors that the block raises name `path` instead.
-    """
-    path = Path(path)
-    with _temporary_folder(path) as folder, _naming(folder, path.parent, path):
-        yield folder / path.name
-        (folder / path.name).stat()  # before anything is moved: a function that wrote another name has failed
-        parts = sorted(part.relative_to(folder) for part in folder.rglob("*") if not part.is_dir())
-        for part in sorted(parts, key=lambda part: part == Path(path.name)):
-            (path.parent / part).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(folder / part, path.parent / part)
-
-
-@contextmanager
-def _naming(temporary: Path, path: Path, otherwise: Path) -> Iterator[None]:
+def naming(temporary: Path, path: Path, otherwise: Path) -> Iterator[None]:
     """Let the errors of a block name `path` instead of a temporary folder, and `otherwise` where they name nothing."""
     try:
         yield
@@ -117,103 +98,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Yields:
         The path of the temporary folder, beside `path`. Errors that the block raises name `path` instead.
     """
-    with _temporary_folder(path) as temporary:
-        with _naming(temporary, path, path):
+    with temporary_folder(path) as temporary:
+        with naming(temporary, path, path):
             yield temporary
         if _removed_empty(path):
             os.replace(temporary, path)
         else:
             for entry in sorted(temporary.iterdir()):
                 shutil.move(entry, path)
-
-
-@contextmanager
-def replacing_files(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder whose files, once the block ends without an error, replace those of the same paths.
-
-    All else in `folder` stays. Where a file cannot be replaced, the old ones come back. A kill between two of the
-    renames leaves new files beside old ones.
-
-    Args:
-        folder: an existing folder.
-
-    Yields:
-        A path within `folder`, so that files are renamed and not copied. It may hold folders.
-    """
-    with _temporary_folder(folder / "new") as new, _temporary_folder(folder / "old") as old:
-        yield new
-        replaced: list[Path] = []
-        try:
-            for path in sorted(path.relative_to(new) for path in new.rglob("*") if path.is_file()):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                if (folder / path).exists():
-                    (old / path).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(folder / path, old / path)
-                os.replace(new / path, folder / path)
-                replaced.append(path)
-        except OSError:
-            for path in replaced:
-                if (old / path).exists():
-                    os.replace(old / path, folder / path)
-                else:
-                    (folder / path).unlink()
-            raise
-
-
-@contextmanager
-def replacing_together(folder: Path, name: str) -> Iterator[Path]:
-    """Give a temporary folder for files that replace those of the same names in `folder`, all of them or none.
-
-    The temporary folder becomes `.next.NAME` in one rename, and its files are then moved into place. A kill before that
-    rename leaves the old files, and after it the moves are finished by `finish_replacing`, which every reader of the
-    files calls first.
-
-    Args:
-        folder: where the files lie; it is made if it is missing.
-        name: what the files belong to.
-
-    Yields:
-        The temporary folder.
-    """
-    finish_replacing(folder)
-    with atomic_folder(_staging(folder, name)) as staging:
-        yield staging
-    finish_replacing(folder)
-
-
-def is_being_replaced(folder: Path, name: str) -> bool:
-    """Return whether a killed command left files of `name` that are whole and yet to be moved into a folder."""
-    return _staging(folder, name).is_dir()
-
-
-def _staging(folder: Path, name: str) -> Path:
-    return folder / f".next.{name}"
-
-
-def finish_replacing(folder: Path) -> None:
-    """Move the files into place that a killed command had yet to move. Several processes may do so at once.
-
-    Args:
-        folder: where the files are to lie.
-
-    Raises:
-        MedsegError: a file cannot be moved: those in the folder may not be of one version.
-    """
-    for staging in sorted(folder.glob(".next.*")):
-        try:
-            for path in sorted(staging.iterdir()):
-                with suppress(FileNotFoundError):  # another process has moved it
-                    os.replace(path, folder / path.name)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise MedsegError(
-                f"A command that was killed left files in {staging} that belong into {folder}, and they cannot be "
-                f"moved there: {error.strerror}.",
-                f"Move them by hand, or give this command where {folder} can be written.",
-            ) from None
-        with suppress(OSError):
-            staging.rmdir()
 
 
 def _removed_empty(path: Path) -> bool:
@@ -242,12 +134,12 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
         The folder.
     """
     # others use the same place: only this user may look in
-    with _temporary_folder(Path(tempfile.gettempdir()) / f"medseg-{purpose}", 0o700) as temporary:
+    with temporary_folder(Path(tempfile.gettempdir()) / f"medseg-{purpose}", 0o700) as temporary:
         yield temporary
 
 
 @contextmanager
-def _temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
+def temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     """Make a temporary folder beside `path`, and remove it at the end of the block, if it is still there."""
     path = Path(os.path.abspath(path))  # `.` has no name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +162,7 @@ def remove_temporaries(folder: Path, names: Collection[str] | None = None, suffi
         suffix: only those whose names end so: files of medseg's own, which lie in folders of the user's.
     """
     for name, paths in _temporaries(folder).items():
-        if name.endswith(suffix) and (names is None or name in names):
+        if name.endswith(suffix) and (names is None or name.removeprefix(NEXT) in names):
             for path in paths:
                 _remove_abandoned(path)
 
@@ -362,7 +254,7 @@ def saving(path: Path, own_folder: bool = False) -> Iterator[Path]:
     """
     try:
         if own_folder:
-            with _temporary_folder(path) as folder:
+            with temporary_folder(path) as folder:
                 yield folder / path.name
                 os.replace(folder / path.name, path)
         else:

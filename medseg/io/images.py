@@ -121,7 +121,7 @@ def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
     return image.with_array(interpret_values(image.array, path, reading))
 
 
-def write_label(path: Path, image: Image, like: Path | None = None, named: Sequence[Segment] = ()) -> None:
+def write_label(path: Path, image: Image, like: Path | None = None, named: Sequence[Segment] = ()) -> list[Path]:
     """Write (1, z, y, x) whole numbers in the smallest integer type, under a temporary name first.
 
     Args:
@@ -130,6 +130,9 @@ def write_label(path: Path, image: Image, like: Path | None = None, named: Seque
         like: the scan that the labels belong to. If it is of the same family of formats, its geometry fields are
             copied as they stand.
         named: names and colours of values; formats that have no place for them leave them out.
+
+    Returns:
+        The file, and those that the writer of a registered format put beside it.
 
     Raises:
         DataError: the format cannot hold the image or its values, or `like` lies on another grid.
@@ -141,10 +144,10 @@ def write_label(path: Path, image: Image, like: Path | None = None, named: Seque
     write, write_named = FORMATS[suffix].write, FORMATS[suffix].write_named
     if write is None:
         raise DataError(f"{path}: label maps are not written as {suffix}.", f"Write {answer_suffix(path)} instead.")
-    if named and write_named is not None:
-        write_named(path, image, None if like is None else Path(like), named)
-    else:
-        write(path, image, None if like is None else Path(like))
+    scan = None if like is None else Path(like)
+    named_too = named and write_named is not None
+    written = write_named(path, image, scan, named) if named_too else write(path, image, scan)  # type: ignore[misc]
+    return written or [path]
 
 
 def read_stack(path: Path, mask: bool = False, reading: Reading = AS_STORED) -> Stack:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from medseg.core.errors import ModelError
-from medseg.core.files import finish_replacing, saving
+from medseg.core.files import saving
+from medseg.core.replacing import finish_replacing
 from medseg.models.model import Model, NetworkFactory, filled_network, overrides_for
 from medseg.models.quantization import read_quantization
 from medseg.models.record import RunRecord, read_record

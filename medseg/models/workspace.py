@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
-from medseg.core.files import finish_replacing
+from medseg.core.replacing import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
 from medseg.selection.file import read_selection, selection_path

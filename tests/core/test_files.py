@@ -1,7 +1,6 @@
 """Files that matter are whole or as they were before."""
 
 import errno
-import itertools
 import json
 import os
 import shutil
@@ -9,9 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,63 +18,12 @@ from medseg.core.files import (
     atomic,
     atomic_folder,
     content_hash,
-    finish_replacing,
     remove_temporaries,
-    replacing_files,
-    replacing_together,
     saving,
     scratch_folder,
     write_json,
     write_text,
 )
-
-
-def in_child_killed_at_rename(number: int, write: Callable[[], None]) -> bool:
-    """Write in a forked process that kills itself before a rename, from 0; return whether it was killed."""
-    process = os.fork()
-    if process == 0:
-        count = itertools.count()
-
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            if event == "os.rename" and next(count) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        try:
-            write()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_files_that_are_replaced_together_are_all_old_or_all_new_after_a_kill_at_any_rename(tmp_path: Path) -> None:
-    names = ("a.csv", "b.json", "c.yaml")
-
-    def write(folder: Path) -> None:
-        with replacing_together(folder, "plan") as staging:
-            for name in names:
-                write_text(staging / name, "new")
-
-    versions = []
-    for number in range(20):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_text("old")
-        killed = in_child_killed_at_rename(number, lambda folder=folder: write(folder))
-        finish_replacing(folder)
-        remove_temporaries(folder)
-        (version,) = {(folder / name).read_text() for name in names}
-        assert sorted(path.name for path in folder.iterdir()) == list(names)
-        versions.append(version)
-        if not killed:
-            break
-    # a rename a file, one that makes the new ones count, and one more a file
-    assert versions == ["old"] * 4 + ["new"] * 4
 
 
 class Killed(BaseException):
@@ -295,29 +241,3 @@ def test_what_a_library_leaves_beside_its_file_goes_with_the_next_start(tmp_path
     with pytest.raises(MedsegError, match="could not be written"), saving(path, own_folder=True) as temporary:
         raise RuntimeError("no space")
     assert path.read_bytes() == b"whole"
-
-
-def test_files_are_replaced_and_others_stay_and_old_ones_come_back_where_one_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "same").write_text("old")
-    (tmp_path / "a" / "other").write_text("stays")
-    with replacing_files(tmp_path) as new:
-        (new / "a").mkdir()
-        (new / "a" / "same").write_text("new")
-        (new / "b").mkdir()
-        (new / "b" / "more").write_text("new")
-    contents = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
-    assert contents == {"a/same": "new", "a/other": "stays", "b/more": "new"}
-
-    (tmp_path / "c").write_text("a file where a folder has to be")
-
-    def replace_all() -> None:
-        with replacing_files(tmp_path) as new:
-            for name in ("a/same", "a/added", "c/impossible"):
-                (new / name).parent.mkdir(exist_ok=True)
-                (new / name).write_text("newer")
-
-    with pytest.raises(FileExistsError):
-        replace_all()
-    assert (tmp_path / "a" / "same").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c", "more", "other", "same"]

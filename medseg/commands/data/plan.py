@@ -14,9 +14,10 @@ from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.planned_networks import check_networks
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import finish_replacing, remove_temporaries, replacing_together
+from medseg.core.files import remove_temporaries
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
+from medseg.core.replacing import finish_replacing, replacing_together
 from medseg.core.wording import counted, summary_line
 from medseg.datasets.find_data import find_data
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values

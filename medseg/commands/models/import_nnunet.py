@@ -12,15 +12,9 @@ import torch
 from medseg import __version__
 from medseg.commands.models.options import ImportOptions
 from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
-from medseg.core.files import (
-    atomic_folder,
-    content_hash,
-    is_being_replaced,
-    remove_temporaries,
-    replacing_together,
-    write_text,
-)
+from medseg.core.files import atomic_folder, content_hash, remove_temporaries, write_text
 from medseg.core.json_text import parse_json
+from medseg.core.replacing import is_being_replaced, replacing_together
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.models.model import Model

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import MedsegError, ModelError
-from medseg.core.files import finish_replacing
 from medseg.core.progress import Callback, silent
+from medseg.core.replacing import finish_replacing
 from medseg.delivery.pages.run_page import write_report
 from medseg.delivery.provenance.manifest import list_again
 from medseg.evaluation.label_files import Pair, summarize_pairs

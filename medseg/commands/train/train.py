@@ -19,10 +19,11 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, Run, find_run, open_run
 from medseg.commands.train.start import decide_length, first_record
 from medseg.core.errors import MedsegError
-from medseg.core.files import finish_replacing, remove_temporaries, replacing_together, write_json, write_text
+from medseg.core.files import remove_temporaries, write_json, write_text
 from medseg.core.machine.locking import locked
 from medseg.core.machine.parallel import BackgroundResult
 from medseg.core.progress import Callback, Progress, silent
+from medseg.core.replacing import finish_replacing, replacing_together
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ def write_answer(
     on_written: Callable[[Outcome], None],
     about: Mapping[str, Any],
     dimensions: int = 3,
+    beside: Sequence[Path] = (),
 ) -> Outcome:
     """Write an answer and measure its structures; an answer that cannot be written is an outcome with a problem.
 
@@ -108,24 +109,26 @@ def write_answer(
         answer: labels (1, z, y, x) on the scan's grid.
         output: folder for the answer.
         labels: its structures.
-        forms: in which forms it is written; its maps are there already.
+        forms: in which forms it is written.
         on_written: called with the outcome before this returns.
         about: passed on in the outcome.
         dimensions: of the model's data set.
+        beside: files of the answer that are there already: its maps.
 
     Returns:
         What came of the case: its files and volumes, or why it could not be written.
     """
     try:
         volumes, unit = structure_volumes(answer, labels, dimensions), size_unit(answer, dimensions)
-        files = [*map_files(forms.maps, case, output, labels), *forms.instances.files(case, output)]
+        files = [*beside]
         if forms.writer.with_labels(case):
             path = answer_path(case, output, forms.format)
             if forms.pictures.has_palette(path):
                 forms.pictures.write_palette(path, answer, labels)
+                written = [path]
             else:
-                write_answer_labels(path, answer, case.channels[0], labels, forms.codes, forms.format)
-            files = [path, *files]
+                written = write_answer_labels(path, answer, case.channels[0], labels, forms.codes, forms.format)
+            files = [*written, *files]
         files += forms.pictures.write(case, answer, output, labels)
         data = forms.pictures.data
         sheet = None if data is None else Drawn(labels, len(data.channels), data.reading)

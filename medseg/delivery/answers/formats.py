@@ -134,7 +134,7 @@ def segments_of(labels: Labels, codes: Mapping[str, Coding]) -> list[Segment]:
 
 def write_answer_labels(
     path: Path, answer: Image, like: Path | None, labels: Labels, codes: Mapping[str, Coding], form: AnswerFormat | None
-) -> None:
+) -> list[Path]:
     """Write the label map of a case, with names and colours where its format has a place for them.
 
     Args:
@@ -145,15 +145,17 @@ def write_answer_labels(
         codes: {structure: its codes for DICOM}, of those that have any.
         form: the format that was asked for.
 
+    Returns:
+        The file, and others that its format puts beside it.
+
     Raises:
         DataError: the format cannot hold it.
     """
     segments = segments_of(labels, codes)
     if not segments and form is not None and form.layers:
         layers, segments = layers_of(answer, labels, codes)
-        write_label(path, layers, like, segments)
-    else:
-        write_label(path, answer, like, segments)
+        return write_label(path, layers, like, segments)
+    return write_label(path, answer, like, segments)
 
 
 def layers_of(answer: Image, labels: Labels, codes: Mapping[str, Coding]) -> tuple[Image, list[Segment]]:

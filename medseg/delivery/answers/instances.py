@@ -64,7 +64,9 @@ class Instances:
         named = [folder / f"{case.id}{suffix}", folder / f"{case.id}.csv"]
         return named if self.wanted else []
 
-    def write(self, case: Case, answer: Image, probability: NDArray[np.float32], output: Path, labels: Labels) -> None:
+    def write(
+        self, case: Case, answer: Image, probability: NDArray[np.float32], output: Path, labels: Labels
+    ) -> list[Path]:
         """Write the instance map of a case and its table.
 
         Args:
@@ -74,6 +76,9 @@ class Instances:
             output: folder of the answers.
             labels: the structures.
 
+        Returns:
+            The files, the map and the table first.
+
         Raises:
             DataError: the format of the answers cannot hold so many numbers.
         """
@@ -81,8 +86,9 @@ class Instances:
         boundaries = self.boundaries or {}
         numbers = number_objects(answer.array[0], [*labels.written_values.values()], boundaries)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_label(path, answer.with_array(numbers[np.newaxis]), like=case.channels[0])
+        _, *parts = write_label(path, answer.with_array(numbers[np.newaxis]), like=case.channels[0])
         write_text(table, csv_text(COLUMNS, _rows(case.id, answer, numbers, probability, labels, boundaries)))
+        return [path, table, *parts]
 
     def probability_sink(
         self, geometry: Geometry, labels: Labels, scaling: Scaling | None = None

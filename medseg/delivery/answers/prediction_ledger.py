@@ -20,6 +20,7 @@ from medseg.core.errors import DataError
 from medseg.core.files import content_hash, remove_temporaries, write_text
 from medseg.core.machine.locking import open_alone
 from medseg.core.names import relative_path_problem
+from medseg.core.replacing import finish_replacing
 from medseg.io.formats.table import files_of
 
 LEDGER_NAME = "predict.jsonl"
@@ -57,6 +58,7 @@ class PredictionLedger:
                 for path in answers:
                     names.setdefault(path.parent, set()).add(path.name)
                 for parent, of_answers in names.items():
+                    finish_replacing(parent)
                     remove_temporaries(parent, of_answers)
             text = self.path.read_text(encoding="utf-8", errors="replace")
             lines = [value for value in map(_parse, text.splitlines()) if value is not None]

@@ -9,7 +9,8 @@ from typing import Any
 
 from medseg import __version__
 from medseg.core.errors import ModelError
-from medseg.core.files import atomic_folder, replacing_files, write_json, write_text
+from medseg.core.files import atomic_folder, write_json, write_text
+from medseg.core.replacing import replacing_files
 from medseg.inference.monai_bundle.program import as_monai, write_program
 from medseg.inference.monai_bundle.workflow import PROGRAM, notes_on, problem_of, workflow
 from medseg.models.identity import identity

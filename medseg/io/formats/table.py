@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medseg.core.errors import DataError
-from medseg.core.files import atomic_with_parts
 from medseg.core.image import Image
+from medseg.core.replacing import atomic_with_parts, finish_replacing_file
 from medseg.io.annotations import geojson
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import means_dicom
@@ -34,7 +34,7 @@ class Format:
         write: writes a label map: `write(path, image, like)`, where `image` is one channel of whole numbers and `like`
             the scan whose geometry fields to copy if it is of the same format (None: no scan). medseg's own rows write
             through `medseg.core.files.atomic`, so that no half-written file is left behind; for others `register` does
-            so. None if label maps are not written in these suffixes.
+            so, and makes it return the files. None if label maps are not written in these suffixes.
         read_mask: as `read`, for label maps: values as they are stored. None if `read` does that too; pictures with
             a palette differ.
         answer: suffix of the answer to a file of a format without `write`.
@@ -51,14 +51,14 @@ class Format:
 
     suffixes: tuple[str, ...]
     read: Callable[[Path], Stack]
-    write: Callable[[Path, Image, Path | None], None] | None = None
+    write: Callable[[Path, Image, Path | None], Any] | None = None
     read_mask: Callable[[Path], Stack] | None = None
     answer: str = ".nii.gz"
     parts: Callable[[Path], list[Path]] | None = None
     header_notes: Callable[[Path], list[str]] | None = None
     listed: Callable[[Path], bool] | None = None
     sides_known: bool = True
-    write_named: Callable[[Path, Image, Path | None, Sequence[Segment]], None] | None = None
+    write_named: Callable[[Path, Image, Path | None, Sequence[Segment]], Any] | None = None
     names: Callable[[Path], list[Segment]] | None = None
 
 
@@ -118,8 +118,8 @@ def register(file_format: Format) -> None:
 
     Every process that is to know it has to call this, before it looks for files; nothing is recorded. The functions of
     the format that write get a path of the file's name in a temporary folder. What they write there, the file itself
-    and others beside it, is then moved into the folder of the file, which is made if it is missing. A header must name
-    the files of its data without a folder.
+    and others beside it, is then moved into the folder of the file, which is made if it is missing; after a kill, all
+    of it or none. A header must name the files of its data without a folder.
 
     Args:
         file_format: the format. Its suffixes must be new; of `.extra.nii.gz` and `.nii.gz` the longer one counts.
@@ -136,20 +136,39 @@ def register(file_format: Format) -> None:
     answer_format = file_format if file_format.write is not None else FORMATS.get(file_format.answer)
     if answer_format is None or answer_format.write is None:
         raise ValueError(f"label maps are not written as {file_format.answer}, the suffix of this format's answers")
-    row = replace(file_format, write=_atomic(file_format.write), write_named=_atomic(file_format.write_named))
+    row = replace(
+        file_format,
+        write=_atomic(file_format.write),
+        write_named=_atomic(file_format.write_named),
+        read=_of_whole_files(file_format.read),
+        read_mask=None if file_format.read_mask is None else _of_whole_files(file_format.read_mask),
+    )
     FORMATS.update(dict.fromkeys(row.suffixes, row))
 
 
-def _atomic(write: Callable[..., None] | None) -> Callable[..., None] | None:
-    """Return a function that writes by another one, in a temporary folder first; None for None."""
+def _atomic(write: Callable[..., None] | None) -> Callable[..., list[Path]] | None:
+    """Return a function that writes by another one, in a temporary folder first, and returns the files."""
     if write is None:
         return None
 
-    def written(path: Path, *arguments: Any) -> None:
+    def written(path: Path, *arguments: Any) -> list[Path]:
         with atomic_with_parts(path) as temporary:
             write(temporary, *arguments)
+            parts = sorted(part for part in temporary.parent.rglob("*") if not part.is_dir() and part != temporary)
+            names = [part.relative_to(temporary.parent) for part in parts]
+        return [path, *(path.parent / name for name in names)]
 
     return written
+
+
+def _of_whole_files(read: Callable[[Path], Stack]) -> Callable[[Path], Stack]:
+    """Return a function that reads by another one, once the files that a killed writer left are in their place."""
+
+    def read_whole(path: Path) -> Stack:
+        finish_replacing_file(path)
+        return read(path)
+
+    return read_whole
 
 
 def format_of(path: Path) -> Format:

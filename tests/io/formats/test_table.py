@@ -96,6 +96,21 @@ def test_a_writer_of_header_and_data_leaves_both_under_the_names_that_the_header
     assert contents == {"a.pair": b"data = a.raw", "a.raw": b"\2\2"}
 
 
+def test_reading_moves_what_a_killed_writer_had_yet_to_move(tmp_path: Path):
+    def write_pair(path: Path, image: Image, like: Path | None) -> None:
+        write_npz(path, image, like)
+        path.with_suffix(".raw").write_bytes(b"1")
+
+    register(Format((".npz",), read_npz, write_pair))
+    image = Image(np.arange(24).reshape(1, 2, 3, 4), np.eye(4))
+    old, killed = tmp_path / "a.npz", tmp_path / ".next.a.npz"
+    assert write_label(old, image) == [old, tmp_path / "a.raw"]
+    killed.mkdir()
+    write_npz(killed / "a.npz", image.with_array(image.array + 1), None)  # its part was moved before the kill
+    np.testing.assert_array_equal(read_label(old).array, image.array + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.raw"]
+
+
 def test_a_writer_through_simpleitk_leaves_a_header_that_leads_to_its_data(tmp_path: Path):
     import SimpleITK
 
