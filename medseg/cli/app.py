@@ -43,6 +43,7 @@ VERBS = {
     "watch": "watch:command",
     "evaluate": "evaluate:command",
     "dicom": "dicom:command",
+    "codes": "codes:command",
     "report": "run_records:report_command",
     "quantize": "models:quantize_command",
     "package": "models:package_command",

@@ -173,6 +173,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         (f"dicom map.nii.gz study objects {_OBJECTS} --structures ball=1 --algorithm 'A 1' --json", 0),
         ("dicom map.nii.gz study by_hand --structures ball=1 --codes ball=tumor --manual", 0),
     ],
+    "codes": [("codes kidney --output codes.csv --json", 0), ("codes nothing", 2)],
     "report": [("report balls --data data --workspace . --json", 0)],
     "package": [
         (

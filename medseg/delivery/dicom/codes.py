@@ -12,6 +12,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -25,8 +26,32 @@ from medseg.plans.terminology import Coding
 SIDES = {"left": "SCT 7771000 Left", "right": "SCT 24028007 Right"}
 COLUMNS = ("category", "type", "modifiers", "region", "region_modifiers", "colour")
 _SHORT_SIDES = {"l": "left", "r": "right"}
+TABLE_HINT = "`medseg codes` prints the table; `medseg codes kidney` what it has of a word"
 _TISSUE = Coding(category="SCT 85756007 Tissue", type="SCT 85756007 Tissue")
 _MAX_NAMES = 12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the built-in table.
+
+    Attributes:
+        names: of one structure; the first is the one to use.
+        coding: its codes.
+        sides: what left and right modify, `type` or `region`; empty for what is not one of a pair.
+        source: where the codes come from.
+    """
+
+    names: tuple[str, ...]
+    coding: Coding
+    sides: str
+    source: str
+
+    def sided(self) -> dict[str, Coding]:
+        """Return {name: codes} by its first name, alone and with each side."""
+        alone = {self.names[0]: self.coding}
+        sides = {f"{side} {self.names[0]}": _sided(self.coding, self.sides, side) for side in SIDES if self.sides}
+        return alone | sides
 
 
 def look_up(name: str) -> Coding | None:
@@ -102,8 +127,8 @@ def codes_of(
         example = next((f"{name}={similar[name][0]}" for name in uncoded if similar[name]), f"{uncoded[0]}=liver")
         raise PlanError(
             f"No DICOM codes are known for {_list(uncoded)}; a segmentation object needs them for every structure.",
-            f"--codes '{example}' takes a name of the table (medseg/delivery/dicom/codes.csv), --codes FILE.csv gives "
-            "codes of your own, --generic-codes writes 'Tissue' and the name.",
+            f"--codes '{example}' takes a name of the table, --codes FILE.csv gives codes of your own, --generic-codes "
+            f"writes 'Tissue' and the name. {TABLE_HINT}.",
         )
     return {name: coding or _TISSUE for name, coding in coding_of.items()}
 
@@ -141,14 +166,17 @@ def _sided(coding: Coding, modified: str, side: str) -> Coding:
 
 
 @lru_cache(maxsize=1)
+def table_entries() -> tuple[Entry, ...]:
+    """Return the rows of the built-in table, in its order."""
+    text = resources.files(__package__).joinpath("codes.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return tuple(Entry(tuple(row["names"].split("|")), _coding(row), row["sides"], row["source"]) for row in rows)
+
+
+@lru_cache(maxsize=1)
 def _table() -> dict[str, tuple[Coding, str]]:
     """Return {name: (codes, what its side modifies: `type`, `region` or nothing)} of the built-in table."""
-    text = resources.files(__package__).joinpath("codes.csv").read_text(encoding="utf-8")
-    table: dict[str, tuple[Coding, str]] = {}
-    for row in csv.DictReader(text.splitlines()):
-        coding = _coding(row)
-        table.update(dict.fromkeys(row["names"].split("|"), (coding, row["sides"])))
-    return table
+    return {name: (entry.coding, entry.sides) for entry in table_entries() for name in entry.names}
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -182,7 +210,9 @@ def _table_entry(name: str, source: str) -> Coding:
         similar = nearest(name)
         raise PlanError(
             f"{source}: {name!r} is not in the table of codes.",
-            f"Did you mean {', '.join(similar)}?" if similar else "A CSV file can give codes of your own.",
+            f"Did you mean {', '.join(similar)}? {TABLE_HINT}."
+            if similar
+            else f"A CSV file can give codes of your own. {TABLE_HINT}.",
         )
     return coding
 
