@@ -15,9 +15,9 @@ from medseg.core.case import Case
 from medseg.core.labels import Labels
 from medseg.delivery.answers import case_pages
 from medseg.delivery.answers.answer import Outcome
-from medseg.delivery.answers.case_pages import FOLDER, INDEX, SMALL_VOXELS, CasePages
+from medseg.delivery.answers.case_pages import FOLDER, SMALL_VOXELS, CasePages
 from medseg.delivery.pages.own_page import is_own_page, remove_own_page, why_kept
-from medseg.delivery.provenance.folder_files import QUALITY
+from medseg.delivery.provenance.folder_files import INDEX, QUALITY
 from medseg.delivery.provenance.manifest import without_uids
 from medseg.models.model import Model
 from medseg.plans.sections.data import Data
@@ -64,15 +64,36 @@ def remove_earlier(output: Path, replaced: Sequence[Case]) -> None:
         (output / FOLDER).rmdir()
 
 
+def draw_cases(
+    output: Path, pages: CasePages, result: PredictResult, outcomes: Sequence[Outcome], labels: Labels
+) -> list[CaseShown]:
+    """Return what the page shows; what an earlier run did not draw of the answers that it left is drawn now.
+
+    Args:
+        output: folder of the answers.
+        pages: what is made of each case.
+        result: of the prediction.
+        outcomes: of all its cases.
+        labels: the structures.
+
+    Returns:
+        Nothing where no page is wanted, or a file of someone else is in its way.
+    """
+    if not pages.wanted or why_kept(output / INDEX):
+        return []
+    from medseg.delivery.pages.index_page import MOST_CARDS
+
+    outcome_of = {outcome.case.id: outcome for outcome in outcomes}
+    return [
+        _shown(outcome_of[id], output, pages, result, labels, with_slices=number < MOST_CARDS)
+        for number, id in enumerate(result.files)
+    ]
+
+
 def write_index(
-    output: Path,
-    source: Path,
-    model: Model,
-    pages: CasePages,
-    result: PredictResult,
-    outcomes: Sequence[Outcome],
+    output: Path, source: Path, model: Model, pages: CasePages, result: PredictResult, shown: Sequence[CaseShown]
 ) -> PredictResult:
-    """Write the page, if it is wanted; what an earlier run did not draw of the answers that it left is drawn now.
+    """Write the page, if it is wanted. It leads to the page of quality flags if that is there.
 
     Args:
         output: folder of the answers.
@@ -80,7 +101,7 @@ def write_index(
         model: made them.
         pages: what is made of each case.
         result: of the prediction.
-        outcomes: of all its cases.
+        shown: what `draw_cases` returned.
 
     Returns:
         The result with the page, and with a note on what it cannot show.
@@ -89,24 +110,19 @@ def write_index(
         return result
     if why := why_kept(output / INDEX):
         return replace(result, notes=(*result.notes, why))
-    from medseg.delivery.pages.index_page import MOST_CARDS, index_page
+    from medseg.delivery.pages.index_page import index_page
     from medseg.delivery.pages.page import write_page
 
-    labels = model.plan.labels
-    outcome_of = {outcome.case.id: outcome for outcome in outcomes}
-    shown = [
-        _shown(outcome_of[id], output, pages, result, labels, with_slices=number < MOST_CARDS)
-        for number, id in enumerate(result.files)
-    ]
     folders = (output, folder_of(source))
     not_shown = {case.case: case.problem for case in shown if case.problem}
     shown = [_without_paths(case, folders) for case in shown]
     notes = [f"{INDEX} does not show {id}: {why}" for id, why in [*not_shown.items()][:_MOST_NAMED]]
     notes += [f"and {len(not_shown) - _MOST_NAMED} more"] * (len(not_shown) > _MOST_NAMED)
     title = f"{model.plan.name}, {model.configuration_name}"
-    judged = bool(result.quality) and not why_kept(output / QUALITY)
+    judged = bool(result.quality) and is_own_page(output / QUALITY)
     try:
-        write_page(output / INDEX, index_page(title, shown, without_uids(result.failed, folders), labels, judged))
+        page = index_page(title, shown, without_uids(result.failed, folders), model.plan.labels, judged)
+        write_page(output / INDEX, page)
     except Exception as error:  # a page may not cost the answers their volumes and manifest
         return replace(result, notes=(*result.notes, f"{INDEX} could not be written: {error}"))
     return replace(result, notes=(*result.notes, *notes), page=output / INDEX)

@@ -87,15 +87,16 @@ def _writes_probabilities(options: PredictOptions) -> bool:
     return options.maps.probabilities or options.maps.entropy or options.instances
 
 
-def write_quality(output: Path, result: PredictResult) -> PredictResult:
+def write_quality(output: Path, result: PredictResult, indexed: bool) -> PredictResult:
     """Write the page of how far answers can be trusted, if they are judged.
 
     Args:
         output: folder of the answers.
         result: of the prediction.
+        indexed: whether it leads to the page of all answers.
 
     Returns:
-        The result, with a note where a file of someone else is in the way.
+        The result, with a note where the page could not be written.
     """
     if result.quality:
         if why := why_kept(output / QUALITY):
@@ -107,7 +108,7 @@ def write_quality(output: Path, result: PredictResult) -> PredictResult:
         shown = {case: page.relative_to(output).as_posix() for case, page in pages.items() if is_own_page(page)}
         links = {case: page_link(path) for case, path in shown.items()}
         try:
-            page = quality_page(result.quality, result.volumes, result.units, result.warnings, links)
+            page = quality_page(result.quality, result.volumes, result.units, result.warnings, links, indexed)
             write_page(output / QUALITY, page)
         except Exception as error:  # a page may not cost the answers their manifest
             return replace(result, notes=(*result.notes, f"{QUALITY} could not be written: {error}"))

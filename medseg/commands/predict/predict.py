@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
 from medseg.commands.predict.case_facts import case_facts
-from medseg.commands.predict.index import folder_of, pages_of, remove_earlier, write_index
-from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes, write_quality
+from medseg.commands.predict.index import folder_of, pages_of, remove_earlier
+from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes
 from medseg.commands.predict.options import PredictOptions
+from medseg.commands.predict.pages import write_pages
 from medseg.commands.predict.result import PredictResult
 from medseg.commands.predict.volume_tables import check_workbook, remove_volume_tables, write_volume_tables
 from medseg.core.case import Case
@@ -222,8 +223,7 @@ def _write_beside(
     failed = without_uids(result.failed, (output, folder_of(prediction.source)))
     if (missing := write_volume_tables(output, replace(result, failed=failed), workbook)) is not None:
         result = replace(result, notes=(*result.notes, missing))
-    result = write_index(output, prediction.source, model, forms.pages, result, outcomes)
-    return write_quality(output, result)  # which leads to pages of the viewer
+    return write_pages(output, prediction.source, model, forms.pages, result, outcomes)
 
 
 def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:

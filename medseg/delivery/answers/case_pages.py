@@ -26,8 +26,8 @@ from medseg.plans.sections.data import Data
 if TYPE_CHECKING:
     from medseg.delivery.pictures.slices import LargestIn
 
-INDEX, FOLDER = "index.html", "view"
-"""The page, and the folder of what it shows and leads to, in the folder of the answers."""
+FOLDER = "view"
+"""In the folder of the answers, what its page shows and leads to."""
 SMALL_VOXELS = 4_000_000
 """Scans of so many voxels are shown in a viewer without being asked: such a page is written in a fraction of a second,
 and has about 10 MB at most."""

@@ -9,6 +9,7 @@ from medseg.core.wording import counted
 from medseg.delivery.pages.blocks import Block, Facts, Notes, Table
 from medseg.delivery.pages.figures import digits_for, figure
 from medseg.delivery.pages.page import Page, Section
+from medseg.delivery.provenance.folder_files import INDEX
 
 _MOST_ROWS = 500
 """So that a browser opens the page at once; volumes.csv has all."""
@@ -24,6 +25,7 @@ def quality_page(
     units: Mapping[str, str],
     warnings: Mapping[str, Sequence[str]],
     links: Mapping[str, str] | None = None,
+    indexed: bool = False,
 ) -> Page:
     """Return the page.
 
@@ -33,6 +35,7 @@ def quality_page(
         units: {case: unit of its volumes}.
         warnings: {case: how its scan differs from the training scans}.
         links: {case: the page of the viewer that shows it}; None where there are none.
+        indexed: Whether the page of all answers lies beside this one.
     """
     ordered = sorted(assessments, key=lambda case: _doubt(assessments[case], warnings.get(case, ())))
     flagged = [case for case in ordered if assessments[case].flags or warnings.get(case)]
@@ -48,9 +51,9 @@ def quality_page(
         "cases", "All answers, the most doubtful first", [_table(ordered, assessments, volumes, units, links or {})]
     )
     meanings = Section("meanings", "What the flags say", [Facts([*MEANINGS.items()])])
-    return Page(
-        "Quality of the answers", _lead(len(flagged), len(ordered)), figures, [table, *reasons, meanings], [_FOOTER]
-    )
+    sections = [table, *reasons, meanings]
+    beside = [(INDEX, "All answers")] if indexed else []
+    return Page("Quality of the answers", _lead(len(flagged), len(ordered)), figures, sections, [_FOOTER], beside)
 
 
 def _lead(flagged: int, total: int) -> str:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.core.case import Case
 from medseg.core.machine.parallel import BackgroundResult
-from medseg.delivery.answers.case_pages import INDEX, case_files
+from medseg.delivery.answers.case_pages import case_files
 from medseg.delivery.answers.instances import TABLE
 from medseg.delivery.answers.labels_file import NAME as LABELS
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, PredictionLedger
 from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
 from medseg.delivery.pages.own_page import is_own_page
 from medseg.delivery.provenance import manifest
-from medseg.delivery.provenance.folder_files import QUALITY, VOLUME_TABLES
+from medseg.delivery.provenance.folder_files import INDEX, QUALITY, VOLUME_TABLES
 from medseg.delivery.provenance.inputs import identifiers, input_entries
 from medseg.delivery.provenance.manifest import Clock, Entry
 from medseg.models.run_files import RunFolder

@@ -18,7 +18,8 @@ from medseg.models.run_files import RANKING, README
 
 VOLUMES, VOLUMES_WIDE, WORKBOOK = "volumes.csv", "volumes_wide.csv", "volumes.xlsx"
 VOLUME_TABLES = (VOLUMES, VOLUMES_WIDE, WORKBOOK)
-QUALITY = "quality.html"
+INDEX, QUALITY = "index.html", "quality.html"
+"""Pages of a folder of answers; each leads to the other."""
 
 FolderKind = Literal["answers", "run", "plans"]
 
@@ -61,7 +62,7 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote(VOLUMES, "volume of each structure in each case, a row for each"),
         FileNote(VOLUMES_WIDE, "the same with a row for each case and a column for each structure"),
         FileNote(WORKBOOK, "the same as a workbook, with units, warnings and flags"),
-        FileNote("index.html", "all answers at a glance, in a browser: pictures, volumes, warnings"),
+        FileNote(INDEX, "all answers at a glance, in a browser: pictures, volumes, warnings"),
         FileNote("view/", "what index.html leads to: CASE.html shows a scan with its answer, and holds the scan"),
         FileNote(QUALITY, "which answers to distrust, and why"),
         FileNote("probabilities/", "probability of each structure: CASE/STRUCTURE.nii.gz"),
