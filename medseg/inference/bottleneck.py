@@ -75,14 +75,18 @@ class _Deepest:
         stops: whether nothing is to be computed after the first answer.
 
     Attributes:
-        means: of its channels.
         module: the layer.
     """
 
     def __init__(self, voxels: int, axes: int, stops: bool) -> None:
         self._best, self._axes, self._stops = (voxels - 1, 0), axes, stops
-        self.means: list[float] = []
+        self._means: torch.Tensor | None = None
         self.module: torch.nn.Module | None = None
+
+    @property
+    def means(self) -> list[float]:
+        """Of the layer's channels; asked for once the pass is over, as a GPU is waited for."""
+        return [] if self._means is None else self._means.cpu().tolist()
 
     def see(self, module: torch.nn.Module, inputs: Any, answer: Any) -> None:
         if not isinstance(answer, torch.Tensor) or answer.ndim != self._axes:
@@ -91,6 +95,6 @@ class _Deepest:
         # a grid of a single voxel is a mean over all of the tile, as in gates of channels, and no place in the network
         if voxels > 1 and (voxels, -answer.shape[1]) <= self._best:
             self._best, self.module = (voxels, -answer.shape[1]), module
-            self.means = answer[0].float().mean(dim=tuple(range(1, self._axes - 1))).tolist()
+            self._means = answer[0].float().mean(dim=tuple(range(1, self._axes - 1)))
         if self._stops:
             raise _DeepestReached

@@ -119,6 +119,9 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
             raise TypeError(f"can't convert {tensor.device} device type tensor to numpy")
         return np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch."))
 
+    def to_list(tensor: FakeTensor) -> Any:
+        return to_numpy(tensor).tolist()
+
     def pack(arrays: Any, pinned: bool) -> torch.Tensor:
         return torch.empty(transfer._starts(arrays)[-1], dtype=torch.uint8)
 
@@ -137,6 +140,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(torch.autograd, "backward", without_graph)
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, memo: mode, raising=False)  # of averaged weights
     monkeypatch.setattr(FakeTensor, "numpy", to_numpy, raising=False)
+    monkeypatch.setattr(FakeTensor, "tolist", to_list, raising=False)
     monkeypatch.setattr(torch, "from_numpy", lambda array: mode.from_tensor(from_numpy(array)))
     monkeypatch.setattr(transfer, "pack", pack)
     # without a driver there is no generator on the device; what it would make is noise
