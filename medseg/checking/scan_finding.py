@@ -21,7 +21,8 @@ class ScanFinding:
     """A difference between a scan and the training scans of a model.
 
     Attributes:
-        kind: `spacing`, `size`, `grid`, `memory`, `constant`, `label map`, `intensity` or `modality`.
+        kind: `spacing`, `size`, `grid`, `memory`, `constant`, `label map`, `intensity`, `contrast` or
+            `modality`.
         refused: whether the answer could not mean anything.
         message: what was seen and what was expected.
         hint: what to do about it.

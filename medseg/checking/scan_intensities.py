@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from numpy.typing import NDArray
 
+from medseg.checking.scan_contrast import compare_contrast
 from medseg.checking.scan_finding import Bounds, ScanFinding, span, times_outside
 from medseg.planning.content import ValuePattern, channel_quantiles, value_pattern
 from medseg.plans.schema import Configuration, Plan
@@ -69,7 +70,7 @@ def compare_intensities(array: NDArray, plan: Plan, configuration: Configuration
             intensity = plan.data.intensities[number] if is_ct and plan.data.intensities else None
             findings += _unlike_values(subject, channel, bounds, before, intensity)
         else:
-            findings += _like_ct(subject, channel, before)
+            findings += _like_ct(subject, channel, before) or compare_contrast(subject, channel, before)
     return findings
 
 

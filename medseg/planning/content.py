@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.io.formats import gz
+from medseg.planning.contrast import roughness
 from medseg.planning.intensity import ChannelSample
+from medseg.planning.sampled import step_between
 
 _SAMPLED_VOXELS = 4096
 """Voxels of a channel that quantiles and shares are taken from: their error is below a percent, and sorting is fast."""
@@ -57,6 +58,7 @@ class ChannelContent:
         foreground_rank: share of the voxels that are darker than the median of the foreground; None without foreground.
         pattern: how its values lie beside each other.
         modality: the modality of its DICOM series; empty if its file states none.
+        roughness: whether bright areas are rougher than dark ones (`planning.contrast`); None if nothing says it.
     """
 
     low: float
@@ -69,6 +71,7 @@ class ChannelContent:
     foreground_rank: float | None
     pattern: ValuePattern
     modality: str = ""
+    roughness: float | None = None
 
     @property
     def constant(self) -> bool:
@@ -158,6 +161,7 @@ def _channel_content(channel: NDArray, foreground_median: np.number | None, moda
         foreground_rank=rank,
         pattern=value_pattern(channel),
         modality=modality,
+        roughness=roughness(channel),
     )
 
 
@@ -168,7 +172,7 @@ def value_pattern(channel: NDArray) -> ValuePattern:
     ValuePattern(values=3, equal_neighbours=0.995, whole=True)
     """
     flat = channel.reshape(-1)
-    step = _step(flat.size, _PATTERN_VOXELS)
+    step = step_between(flat.size, _PATTERN_VOXELS)
     here = flat[::step]
     values, counts = np.unique(here, return_counts=True)
     beside = flat[1::step]
@@ -189,18 +193,7 @@ def channel_quantiles(channel: NDArray) -> tuple[float, ...]:
 
 def _evenly_sampled(channel: NDArray) -> NDArray:
     """Return about 4,000 voxels, or all if there are fewer."""
-    return channel.reshape(-1)[:: _step(channel.size, _SAMPLED_VOXELS)]
-
-
-def _step(size: int, sampled: int) -> int:
-    """Return the step between voxels of which about as many are to be sampled.
-
-    It has no divisor in common with the number of voxels, so that they do not all lie in the same columns or slices.
-    """
-    step = max(1, size // sampled)
-    while gcd(step, size) > 1 and step > 1:
-        step += 1
-    return step
+    return channel.reshape(-1)[:: step_between(channel.size, _SAMPLED_VOXELS)]
 
 
 def _border_share(foreground: NDArray[np.bool_]) -> float:

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.planning.content import ChannelContent
+from medseg.planning.contrast import asymmetry
 from medseg.planning.survey import CaseFacts
 from medseg.plans.sections.data import ChannelRange, ScanRange
 
+_FEWEST_SCANS = 5
+"""From which it is said how bright and dark areas differ."""
 _DIGITS = 6
 """Significant digits that are kept: plans are read by people, and what is compared differs by factors."""
 
@@ -38,7 +41,17 @@ def _channel_range(contents: Sequence[ChannelContent]) -> ChannelRange:
         fewest_values=min(content.pattern.values for content in contents),
         most_equal=max(content.pattern.equal_neighbours for content in contents),
         modalities=sorted({content.modality for content in contents} - {""}),
+        **_contrast(contents),
     )
+
+
+def _contrast(contents: Sequence[ChannelContent]) -> dict[str, list[float]]:
+    """Return the ranges of the figures by which an inverted scan is known; {} where they say nothing."""
+    rough = [content.roughness for content in contents if content.roughness is not None]
+    if len(rough) < max(_FEWEST_SCANS, len(contents)):
+        return {}
+    asymmetries = [asymmetry(content.quantiles) for content in contents]
+    return {"roughness": [min(rough), max(rough)], "asymmetry": [min(asymmetries), max(asymmetries)]}
 
 
 def _bounds(values: NDArray[np.float64]) -> list:

@@ -61,9 +61,13 @@ class ChannelRange(Section):
         fewest_values: the smallest number of different values in a scan (`planning.content.ValuePattern`).
         most_equal: the largest share of equal neighbours in a scan (as above).
         modalities: the modalities that the scans' DICOM series state; empty if their files state none.
+        roughness: the smallest and the largest rank correlation of mean and deviation in small neighbourhoods: above 0
+            where bright areas are rougher than dark ones; empty if there are fewer than five scans.
+        asymmetry: the smallest and the largest asymmetry of the 5, 50 and 95 % quantiles: above 0 where the median is
+            nearer to the dark end; empty as above.
     """
 
-    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("modalities",)
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("modalities", "roughness", "asymmetry")
 
     quantiles: Annotated[
         list[Annotated[list[float], Field(min_length=5, max_length=5)]], Field(min_length=2, max_length=2)
@@ -72,6 +76,8 @@ class ChannelRange(Section):
     fewest_values: PositiveInt
     most_equal: Fraction
     modalities: list[str] = []
+    roughness: Annotated[list[float], Field(max_length=2)] = []
+    asymmetry: Annotated[list[float], Field(max_length=2)] = []
 
 
 class ScanRange(Section):

@@ -1,0 +1,66 @@
+"""Two figures on a channel that change their sign if it is inverted, bright for dark, whatever scale and offset it has.
+
+Normalizations that take scale and offset from the scan hide both from other checks; an inverted scan looks to them like
+any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.planning.sampled import step_between
+
+_SAMPLED_PLACES = 4096
+_FEWEST_PLACES = 100
+"""Neighbourhoods in which something varies; fewer say nothing."""
+_WIDTH = 3
+"""Of a neighbourhood, in voxels, along each axis that has as many."""
+_DIGITS = 4
+
+
+def roughness(channel: NDArray) -> float | None:
+    """Return the rank correlation of mean and standard deviation over small neighbourhoods, -1 to 1.
+
+    It is positive where bright areas are rough and dark ones smooth, as with air around a body, and negative where
+    bright areas are smooth, such as white matter. Neighbourhoods in which nothing varies do not count.
+
+    Args:
+        channel: (z, y, x).
+
+    Returns:
+        None if too little varies to say it.
+    """
+    widths = [min(_WIDTH, size) if size >= _WIDTH else 1 for size in channel.shape]
+    inner = [size - width + 1 for size, width in zip(channel.shape, widths, strict=True)]
+    places = np.unravel_index(np.arange(0, prod(inner), step_between(prod(inner), _SAMPLED_PLACES)), inner)
+    offsets = np.indices(widths).reshape(3, -1)
+    z, y, x = (place[:, None] + offset for place, offset in zip(places, offsets, strict=True))
+    values = channel[z, y, x].astype(np.float64)
+    means, deviations = values.mean(axis=1), values.std(axis=1)
+    varied = values.min(axis=1) < values.max(axis=1)
+    if np.count_nonzero(varied) < _FEWEST_PLACES:
+        return None
+    ranks = [_ranks(figures[varied]) for figures in (means, deviations)]
+    if any(rank.min() == rank.max() for rank in ranks):
+        return None
+    return round(float(np.corrcoef(*ranks)[0, 1]), _DIGITS)
+
+
+def asymmetry(quantiles: Sequence[float]) -> float:
+    """Return where the median lies between the 5 and the 95 % quantile: 1 at the lower, 0 half way, -1 at the upper.
+
+    Args:
+        quantiles: the 5, 25, 50, 75 and 95 % quantiles of a channel.
+    """
+    low, _, middle, _, high = quantiles
+    return round((high + low - 2 * middle) / (high - low), _DIGITS) if high > low else 0.0
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value; equal ones share the middle of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
