@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.output.display import console, progress_display, report_failures, show_notes
-from medseg.cli.output.next_command import show_next_view
+from medseg.cli.output.next_command import same_command, show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
 from medseg.core.options import OFTEN, Option
-from medseg.core.wording import counted, duration
+from medseg.core.wording import counted, duration, first_few
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from medseg.commands.predict.passed_over import PassedOver
     from medseg.commands.predict.result import PredictResult
 
 _MOST_ROWS = 40
 _MOST_COLUMNS = 8
+_MOST_COMMANDS = 3
+"""Folders that were passed over for which a command is printed."""
 _FIGURE_WIDTH = 9
 """Characters of a volume: `1.234e+05` is one of the longest."""
 _MODEL = Option("--model -m", "Which model", "MODEL")
@@ -76,6 +79,7 @@ def command(
     cases = len(result.files) + len(result.failed)
     show_notes(result.notes, cases)
     show_notes(scan_warnings(result), cases, "warning")
+    show_notes(_told(result.passed_over), word="warning")
     console.print(_summary(result, output, seconds), markup=False)
     if result.page is not None:
         console.print(f"look at: {result.page}", markup=False, soft_wrap=True)
@@ -91,6 +95,15 @@ def scan_warnings(result: PredictResult) -> list[str]:
     return texts[:_MOST_ROWS] + ([f"and {counted(more, 'more warning')}, see volumes.csv"] if more > 0 else [])
 
 
+def _told(passed_over: Sequence[PassedOver]) -> list[str]:
+    """Return warnings on scans that were passed over; the first have the command that answers them."""
+    texts = [entry.told(same_command("predict", entry.path)) for entry in passed_over[:_MOST_COMMANDS]]
+    if more := passed_over[_MOST_COMMANDS:]:
+        scans, places = sum(entry.scans for entry in more), first_few([str(entry.path) for entry in more])
+        texts.append(f"passed over as well: {counted(scans, 'scan')} in {places}")
+    return texts
+
+
 def _record(result: PredictResult, output: Path, seconds: float) -> None:
     """Write the records of a prediction."""
     for case, file in result.files.items():
@@ -99,7 +112,12 @@ def _record(result: PredictResult, output: Path, seconds: float) -> None:
         judged = {"quality": result.quality[case].to_json()} if case in result.quality else {}
         emit("case", case=case, state=state, file=file, volumes=volumes, unit=unit, warnings=warnings, **judged)
     record_result(
-        folder=output, answered=len(result.files), kept=len(result.kept), seconds=round(seconds, 3), page=result.page
+        folder=output,
+        answered=len(result.files),
+        kept=len(result.kept),
+        passed_over=result.scans_passed_over,
+        seconds=round(seconds, 3),
+        page=result.page,
     )
 
 
@@ -111,6 +129,8 @@ def _summary(result: PredictResult, output: Path, seconds: float) -> str:
         text += f" ({seconds / segmented:.2g} s each, start included)"
     if result.kept:
         text += f", {len(result.kept)} finished before"
+    if result.passed_over:
+        text += f", {result.scans_passed_over} passed over"
     return f"{text}; {output} holds the answers, volumes.csv the volumes, labels.json the names"
 
 

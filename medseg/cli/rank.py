@@ -58,6 +58,7 @@ def command(
             table.add_row(str(number), escape(scan.case), shown, f"{scan.novelty:.2f}")
     console.print(table)
     show_notes(result.prediction.notes, len(result.order))
+    show_notes([entry.told() for entry in result.prediction.passed_over], word="warning")
     console.print(
         f"{result.file} has all {len(result.order)}; the label maps beside it are to start from", markup=False
     )

@@ -94,7 +94,8 @@ def _show(event: StudyEvent, shown: set[str]) -> None:
     console.print(f"{clock} {event.study}: {event.state}{answer}{message}", markup=False, soft_wrap=True)
     if result is not None:
         # most notes are on the model, and the same for every study
-        for note in [note for note in result.notes if note not in shown]:
+        notes = [*result.notes, *(entry.told() for entry in result.passed_over)]
+        for note in [note for note in notes if note not in shown]:
             shown.add(note)
             show_note(f"{event.study}: {note}")
         for case, texts in result.warnings.items():

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medseg.cli.output.display import console
 from medseg.cli.output.records import record_result
@@ -73,6 +73,27 @@ def _is_label(path: Path) -> bool:
     return is_label_object(path)
 
 
+def same_command(verb: str, source: Path) -> str:
+    """Return the command that was typed with another source, and an output beside the one that was typed.
+
+    Args:
+        verb: the verb that runs; its first two arguments are the source and the folder of the output.
+        source: the other source; its name is added to that of the output.
+
+    Returns:
+        Nothing where no such command was typed, as by calls from Python.
+    """
+    words = _typed_words(verb)
+    arguments = [number for number, (flag, _) in enumerate(words) if not flag]
+    if len(arguments) < 2:
+        return ""
+    first, second = arguments[:2]
+    output = Path(words[second][1][0])
+    output = output.with_name(f"{output.name}_{source.name}") if output.name else output / source.name
+    words[first], words[second] = ("", [str(source)]), ("", [str(output)])
+    return shlex.join(["medseg", verb, *(word for _, of_one in words for word in of_one)])
+
+
 def words_for(verb: str, other: str) -> list[str]:
     """Return the words that were typed after a verb, without options that the next verb does not have.
 
@@ -80,24 +101,31 @@ def words_for(verb: str, other: str) -> list[str]:
         verb: the verb that runs.
         other: the verb that comes next.
     """
-    from medseg.cli.app import verb_function
+    of_other = _options_of(other)
+    return [word for flag, words in _typed_words(verb) if not flag or flag in of_other for word in words]
 
+
+def _typed_words(verb: str) -> list[tuple[str, list[str]]]:
+    """Return what was typed after a verb: each option with its value, and each argument, which has no option."""
     typed = sys.argv[1:]
     if verb not in typed:
         return []
-    of_verb, of_other = (
-        {flag: field for field in flat(fields_of_function(verb_function(name))) for flag in field.spellings}
-        for name in (verb, other)
-    )
-    kept: list[str] = []
+    options = _options_of(verb)
+    found: list[tuple[str, list[str]]] = []
     words = iter(typed[typed.index(verb) + 1 :])
     for word in words:
         if not word.startswith("-"):
-            kept.append(word)
+            found.append(("", [word]))
             continue
         flag, equals, _ = word.partition("=")
-        field = of_verb.get(flag)
+        field = options.get(flag)
         value = [] if equals or field is None or field.kind is bool else [next(words, "")]
-        if flag in of_other:
-            kept += [word, *value]
-    return kept
+        found.append((flag, [word, *value]))
+    return found
+
+
+def _options_of(verb: str) -> dict[str, Any]:
+    """Return {option: its field} of a verb, in every spelling."""
+    from medseg.cli.app import verb_function
+
+    return {flag: field for field in flat(fields_of_function(verb_function(verb))) for flag in field.spellings}

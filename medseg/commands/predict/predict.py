@@ -7,13 +7,13 @@ use it, here and on the floors below: the first scan is then answered sooner, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg import __version__
-from medseg.commands.predict.case_facts import case_facts
+from medseg.commands.predict.found import find
 from medseg.commands.predict.index import folder_of, pages_of, remove_earlier
 from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes
 from medseg.commands.predict.options import PredictOptions
@@ -23,7 +23,7 @@ from medseg.commands.predict.volume_tables import check_workbook, remove_volume_
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.progress import Callback, Progress, silent
-from medseg.core.wording import counted, first_few
+from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
 from medseg.delivery.answers.earlier import move_aside
@@ -41,9 +41,7 @@ from medseg.delivery.provenance.entries import Prediction, computed_with, predic
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
-from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.layouts.scans import find_scans, unread_scans
-from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, parse_rules
+from medseg.io.layouts.studies import SERIES_REASON
 from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
@@ -127,7 +125,7 @@ def predict_with(
     source, output, clock, model = Path(source), Path(output), clock or Clock(), predictors[0].model
     for predictor in predictors:
         predictor.take_notes()  # of a call before that ended early: `watch` has one for each study
-    scans = _find(source, options, model.plan.data)
+    scans = find(source, options, model.plan.data)
     forms = _forms(predictors[0], options, scans.cases, output, source)
     failed = {**scans.failed, **forms.writer.refused}
     cases = [case for case in scans.cases if case.id not in forms.writer.refused]
@@ -135,7 +133,7 @@ def predict_with(
     answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
     made_by = _made_by(predictors[0], options, forms) | (elsewhere.decided_by_workers if elsewhere else {})
     described = partial(computed_with, predictors) if elsewhere is None else elsewhere.computed_with
-    prediction = Prediction(source, output, predictors, options, cases, described, clock)
+    prediction = Prediction(source, output, predictors, options, cases, described, clock, scans.passed_over)
     answer = partial(_segment_noted, predictors) if elsewhere is None else elsewhere.answer
     with (
         PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
@@ -154,47 +152,12 @@ def predict_with(
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
         frame = model.plan.data.reading.frame
         result = PredictResult.of(cases, outcomes, failed, tuple(kept), tuple(dict.fromkeys(notes)), frame)
-        result = replace(result, facts=scans.facts)
+        result = replace(result, facts=scans.facts, passed_over=scans.passed_over)
         result = _write_beside(prediction, forms, result, outcomes, options.xlsx)
         ledger.close(cases)
         problems |= result.failed
     write_readme(output, "answers")
     return result
-
-
-@dataclass(frozen=True)
-class _Scans:
-    """What there is to segment.
-
-    Attributes:
-        cases: the scans.
-        failed: {name: why it cannot be segmented}.
-        facts: {case: {column: text}} of the user's table.
-        notes: sentences on what is left out, and on what the table lacks.
-    """
-
-    cases: list[Case]
-    failed: dict[str, str]
-    facts: dict[str, dict[str, str]]
-    notes: list[str]
-
-
-def _find(source: Path, options: PredictOptions, data: Data) -> _Scans:
-    """Find the scans to segment, what looks like one and is none of them, and what the user's table says of them."""
-    cases, failed = find_scans(source, data.channels, options.channels, series_rules(data, options))
-    notes: list[str] = []
-    if source.is_dir() and not options.channels:
-        from medseg.commands.predict.unseen_cases import unseen_cases  # here: a single scan is answered sooner
-
-        unread = unread_scans(source, cases, failed)
-        failed = dict(sorted({**unread.lost, **failed}.items()))
-        cases, of_split = unseen_cases(source, cases)
-        notes = [*([of_split] if of_split else []), *unread.notes]
-    table = None if options.table is None else Path(options.table)
-    facts = case_facts(table, [*(case.id for case in cases), *failed])
-    if table is not None and (unnamed := [case.id for case in cases if case.id not in facts]):
-        notes.append(f"{table.name} has no row for {counted(len(unnamed), 'scan')}: {first_few(unnamed)}")
-    return _Scans(cases, failed, facts, notes)
 
 
 def _clear(output: Path, remaining: Sequence[Case]) -> str | None:
@@ -274,12 +237,6 @@ def load_predictors(model: str | Path | None, workspace: str | Path, options: Pr
         )
         for device in choose_devices(options.device)
     ]
-
-
-def series_rules(data: Data, options: PredictOptions) -> SeriesRules:
-    """Return how series of DICOM studies are chosen: as the user asked, else as the plan says."""
-    rules = parse_rules(options.series, data.channels)[1] if options.series else tuple(data.series_rules)
-    return SeriesRules(rules, DicomOptions.of(data.reading))
 
 
 def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case], output: Path, source: Path) -> Forms:

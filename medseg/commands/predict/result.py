@@ -11,6 +11,7 @@ from medseg.core.wording import counted, summary_line
 from medseg.delivery.answers.judge import assessment_in, doubts
 
 if TYPE_CHECKING:
+    from medseg.commands.predict.passed_over import PassedOver
     from medseg.confidence.assessment import Assessment
     from medseg.core.case import Case
     from medseg.delivery.answers.answer import Outcome
@@ -31,6 +32,8 @@ class PredictResult:
         scans: {case: the file of its first channel}.
         quality: {case: predicted Dice, intervals and flags}; of models with a selection that can judge answers.
         facts: {case: {column: text}} of the table that was given, for the tables of volumes.
+        passed_over: scans of the folder that could be read and were not answered, as they do not lie where the others
+            do.
         page: the contact sheet of the answers; None where there is none.
         frame: which volume of time series was segmented, from 0; None where nothing says it.
     """
@@ -45,6 +48,7 @@ class PredictResult:
     quality: dict[str, Assessment] = field(default_factory=dict)
     scans: dict[str, Path] = field(default_factory=dict)
     facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    passed_over: tuple[PassedOver, ...] = ()
     page: Path | None = None
     frame: int | None = None
 
@@ -54,6 +58,7 @@ class PredictResult:
             counted(len(self.files), "label map"),
             *([f"{len(self.warnings)} with warnings"] if self.warnings else []),
             *([f"{len(self.flagged)} flagged"] if self.flagged else []),
+            *([f"{self.scans_passed_over} passed over"] if self.passed_over else []),
             failed=self.failed,
         )
 
@@ -61,6 +66,11 @@ class PredictResult:
     def flagged(self) -> list[str]:
         """The cases whose answers carry a quality flag."""
         return [case for case, assessment in self.quality.items() if assessment.flags]
+
+    @property
+    def scans_passed_over(self) -> int:
+        """How many scans were passed over."""
+        return sum(entry.scans for entry in self.passed_over)
 
     def doubts(self, case: str) -> list[str]:
         """Return the warnings on the scan of a case, then the flags of its answer, in sentences."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medseg.commands.predict.predict import load_predictors, predict_with, series_rules
+from medseg.commands.predict.found import series_rules
+from medseg.commands.predict.predict import load_predictors, predict_with
 from medseg.commands.predict.result import PredictResult
 from medseg.commands.watch.arrivals import (
     Arrival,

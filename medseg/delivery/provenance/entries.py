@@ -45,6 +45,7 @@ class Prediction:
         cases: the scans.
         computed_with: returns, at the end, what `computed_with` says of the predictors that answered.
         clock: runs since the command started.
+        passed_over: scans that could be read and are not answered: each has a `path` and a number, `scans`.
     """
 
     source: Path
@@ -54,6 +55,7 @@ class Prediction:
     cases: Sequence[Case]
     computed_with: Callable[[], Entry]
     clock: Clock = field(default_factory=Clock)
+    passed_over: Sequence[Any] = ()
 
 
 @contextmanager
@@ -101,6 +103,7 @@ def _write_prediction(
         "computed_with": prediction.computed_with(),
         "notes": list(dict.fromkeys((*predictors[0].model.notes, *notes))),
         "cases": cases,
+        **_passed_over_entry(prediction.passed_over, folder),
         "files": manifest.listed(output, [*own_files, *shown]),
     }
     entry = manifest.without_uids(entry, (output, folder))
@@ -108,6 +111,13 @@ def _write_prediction(
         for case, case_entry in zip(prediction.cases, entry["cases"], strict=False):
             case_entry["identifiers"] = identifiers(case)
     manifest.write_entry(output, "predict", entry)
+
+
+def _passed_over_entry(passed_over: Sequence[Any], folder: Path) -> Entry:
+    """Return what the manifest says of scans that were passed over; {} where there are none."""
+    if not passed_over:
+        return {}
+    return {"passed_over": [{"file": of.path.relative_to(folder).as_posix(), "scans": of.scans} for of in passed_over]}
 
 
 def _case_entry(case: Case, folder: Path, known: Mapping[str, Any] | None, problem: str | None) -> Entry:

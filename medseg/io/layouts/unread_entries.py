@@ -8,9 +8,9 @@ scans, which count as cases that are left out; of everything else a note says th
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medseg.core.wording import counted, first_few, printable
@@ -30,7 +30,7 @@ _MOST_LOOKED_AT = 1000
 """Entries of a folder that are looked at before it counts as one without scans."""
 _MOST_EXPLAINED, _MOST_NAMED = 3, 20
 _HELD_OUT = frozenset(("ts", "test", "testing"))
-_NO_DATA = "no data"
+_NO_DATA, _PASSED_OVER = "no data", "ambiguous"
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class Unread:
     """What looks like a scan among the scans of a folder, and is neither used nor named.
 
     Attributes:
+        folder: that was searched.
         lost: {name: why} of links that lead nowhere and of volumes in formats that are not read: scans that are lost.
-        notes: sentences on other entries.
+        others: (name, why) of other entries, sorted.
     """
 
+    folder: Path = Path()
     lost: dict[str, Why] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    others: Sequence[tuple[str, Why]] = ()
 
     @classmethod
     def of(cls, folder: Path, entries: Mapping[str, Why]) -> Unread:
@@ -55,12 +57,26 @@ class Unread:
         """
         lost = {printable(name): _writable(why) for name, why in entries.items() if _is_lost_scan(why)}
         others = [(printable(name), why) for name, why in sorted(entries.items()) if not _is_lost_scan(why)]
-        notes = [". ".join(why.splitlines()) for _, why in others[:_MOST_EXPLAINED]]
-        if more := [name for name, _ in others[_MOST_EXPLAINED:]]:
+        return cls(folder, lost, others)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on the entries that are not lost scans."""
+        notes = [". ".join(why.splitlines()) for _, why in self.others[:_MOST_EXPLAINED]]
+        if more := [name for name, _ in self.others[_MOST_EXPLAINED:]]:
             named = first_few(more, _MOST_NAMED)
             verbs = "looks like a scan and is" if len(more) == 1 else "look like scans and are"
-            notes.append(f"{counted(len(more), 'more entry')} of {_shown(folder)} {verbs} not used: {named}")
-        return cls(lost, notes)
+            notes.append(f"{counted(len(more), 'more entry')} of {_shown(self.folder)} {verbs} not used: {named}")
+        return notes
+
+    @property
+    def readable(self) -> list[Path]:
+        """The entries that hold scans which could be read: folders, and files."""
+        return [why.file for _, why in self.others if why.kind == _PASSED_OVER and why.file is not None]
+
+    def without(self, paths: Collection[Path]) -> Unread:
+        """Return this without entries that somebody else names."""
+        return replace(self, others=[(name, why) for name, why in self.others if why.file not in paths])
 
 
 def unread_entries(
@@ -158,7 +174,7 @@ def _why(path: Path, is_dir: bool, used: UsedPaths, files_only: bool) -> Why | N
         return _why_zip(path)
     if (not split_suffix(path)[1] and is_dicom_file(path)) or path.suffix.lower() in DICOM_SUFFIXES:
         text = f"{_shown(path)} is DICOM among scans of other formats"
-        return None if files_only else Why(text, "ambiguous", path)
+        return None if files_only else Why(text, _PASSED_OVER, path)
     return None
 
 
@@ -188,15 +204,15 @@ def _scans_inside(folder: Path, scan: Path, used: UsedPaths) -> Why:
     depth = len(scan.relative_to(folder.parent).parts)
     if depth in used.depths_below(folder.parent):
         text = f"{_shown(folder)} holds scans (such as {example}), but none that the cases have"
-        return Why(f"{text}\nGive it by itself, or name its files as those of the cases.", "ambiguous", folder)
+        return Why(f"{text}\nGive it by itself, or name its files as those of the cases.", _PASSED_OVER, folder)
     text = f"the scans in {_shown(folder)} (such as {example}) lie at another depth than those that are used"
-    return Why(f"{text}\nGive it by itself, or move it to where the others are.", "ambiguous", folder)
+    return Why(f"{text}\nGive it by itself, or move it to where the others are.", _PASSED_OVER, folder)
 
 
 def _beside_cases(path: Path) -> Why:
     """Return why a scan that can be read is not used: the cases have folders of their own, or slices here."""
     text = f"{_shown(path)} lies beside the folders of the cases, or beside the slices of a DICOM study"
-    return Why(f"{text}\nGive it by itself, or move it to where the others are.", "ambiguous", path)
+    return Why(f"{text}\nGive it by itself, or move it to where the others are.", _PASSED_OVER, path)
 
 
 def _why_zip(path: Path) -> Why | None:

@@ -260,3 +260,13 @@ def test_files_that_are_used_are_not_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "stat", lambda path, *args, **options: asked.append(path) or stat(path, *args, **options))
     assert unread_entries(tmp_path, {case.id: case.channels for case in cases}).notes == []
     assert len(asked) < 20
+
+
+def test_scans_that_could_be_read_are_told_from_others(tmp_path):
+    folder, _ = scan_set(tmp_path, "right in the folder")
+    touch(folder, "extra/c.nii.gz", "movie.mp4")
+    cases, failed = find_scans(folder, ("CT",))
+    unread = unread_scans(folder, cases, failed)
+    assert unread.readable == [folder / "extra"]
+    (note,) = unread.without(unread.readable).notes
+    assert "movie.mp4" in note
