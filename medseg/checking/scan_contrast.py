@@ -13,13 +13,13 @@ from medseg.plans.sections.data import ChannelRange
 
 _LEAST_SHARE, _LEAST = 0.5, 0.1
 """How far beyond 0 the roughness of an inverted scan lies: half of the smallest of the training scans, and this much.
-Of 610 inverted scans of three public sets all are found, and nothing is said of any of them as they are."""
+Of 238 unseen scans of three public sets of MR, all are found when they are inverted, and none as it is."""
 
 
 def compare_contrast(subject: str, channel: NDArray, before: ChannelRange | None) -> list[ScanFinding]:
     """Return a finding on a channel that looks like an inverted one of the training scans.
 
-    Two figures have to agree, so that shading or noise alone is no alarm: roughness has the other sign than in all
+    Two figures have to agree, so that noise, blur or some shading is no alarm: roughness has the other sign than in all
     training scans, and the quantiles lie no nearer to those of training than they would if they were inverted.
 
     Args:

@@ -44,10 +44,11 @@ def roughness(channel: NDArray) -> float | None:
     varied = values.min(axis=1) < values.max(axis=1)
     if np.count_nonzero(varied) < _FEWEST_PLACES:
         return None
-    ranks = [_ranks(figures[varied]) for figures in (means, deviations)]
-    if any(rank.min() == rank.max() for rank in ranks):
+    bright, rough = _ranks(means[varied]), _ranks(deviations[varied])
+    if bright.min() == bright.max() or rough.min() == rough.max():
         return None
-    return round(float(np.corrcoef(*ranks)[0, 1]), _DIGITS)
+    bright, rough = bright - bright.mean(), rough - rough.mean()
+    return round(float(bright @ rough / np.sqrt((bright @ bright) * (rough @ rough))), _DIGITS)
 
 
 def asymmetry(quantiles: Sequence[float]) -> float:

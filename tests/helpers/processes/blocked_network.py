@@ -62,6 +62,7 @@ wait_for_threads()
 VERBS = [
     ["check", "data"],
     ["series", "study"],
+    ["codes", "kidney"],
     ["info", "map.nii.gz"],
     ["doctor", "--quick"],
     ["view", "data/imagesTr/case_0.nii.gz"],
