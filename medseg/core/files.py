@@ -73,7 +73,13 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(temporary: Path, path: Path, otherwise: Path) -> Iterator[None]:
-    """Let the errors of a block name `path` instead of a temporary folder, and `otherwise` where they name nothing."""
+    """Let the errors of a block name `path` instead of a temporary folder, and `otherwise` where they name nothing.
+
+    Args:
+        temporary: the folder that errors would name.
+        path: what they name in its place.
+        otherwise: the file of errors that name none, such as those of a full disk.
+    """
     try:
         yield
     except MedsegError as error:
@@ -140,7 +146,12 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
-    """Make a temporary folder beside `path`, and remove it at the end of the block, if it is still there."""
+    """Make a temporary folder beside `path`, and remove it at the end of the block, if it is still there.
+
+    Args:
+        path: what it is to become, or belongs to.
+        mode: who may look in.
+    """
     path = Path(os.path.abspath(path))  # `.` has no name
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_of(path)
