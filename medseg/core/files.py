@@ -151,6 +151,9 @@ def temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     Args:
         path: what it is to become, or belongs to.
         mode: who may look in.
+
+    Yields:
+        The folder.
     """
     path = Path(os.path.abspath(path))  # `.` has no name
     path.parent.mkdir(parents=True, exist_ok=True)

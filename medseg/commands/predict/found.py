@@ -46,6 +46,9 @@ def find(source: Path, options: PredictOptions, data: Data) -> FoundScans:
         options: say how files, series and tables are named.
         data: the model's part of the plan.
 
+    Returns:
+        The scans, and what was found beside them.
+
     Raises:
         MedsegError: there is nothing to segment, or it is not clear what.
     """
