@@ -56,6 +56,8 @@ def _written_keys(source: str, table: str) -> Iterator[str]:
     ['a', 'b']
     """
     for statement in ast.parse(source).body:
-        is_table = isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == table
-        if is_table and isinstance(statement.value, ast.Dict):
-            yield from (key.value for key in statement.value.keys if isinstance(key, ast.Constant))
+        if not isinstance(statement, ast.AnnAssign) or ast.unparse(statement.target) != table:
+            continue
+        for key in statement.value.keys if isinstance(statement.value, ast.Dict) else ():
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value
