@@ -3,7 +3,7 @@
     python benchmarks/growth/draw.py growth.jsonl --picture docs/benchmarks/scaling.svg
 
 Tables are printed, to be put into the page. The exponent is the slope between the two largest sizes of an axis, of
-processor time and size in voxels, cases, structures or channels, both as logarithms: 1 is linear.
+processor time and number of cases or voxels, both as logarithms: 1 is linear.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 UNITS = {"cases": "cases of 24^3 voxels", "voxels": "voxels along an edge, one case", "structures": "", "channels": ""}
+EXTENSIVE = ("cases", "voxels")
+"""Axes of which the exponent is printed; along the others what does not depend on them weighs most."""
 TASKS = ("plan", "preprocess", "step", "predict", "evaluate")
 MEASURES = {"cpu_seconds": "processor time (s)", "peak_gb": "peak memory (GB)"}
 
@@ -61,6 +63,8 @@ def table(rows: Rows, axis: str) -> str:
     for size in sizes:
         cells = [_cell(rows[axis][task].get(size)) for task in tasks]
         lines.append(f"| {size:,}{'^3' * (axis == 'voxels')} | " + " | ".join(cells) + " |")
+    if axis not in EXTENSIVE:
+        return "\n".join(lines)
     exponents = [_exponent(rows[axis][task], axis) for task in tasks]
     return "\n".join([*lines, "| exponent | " + " | ".join(exponents) + " |"])
 

@@ -1,7 +1,8 @@
 """What share of the processor's peak a training step and a prediction tile reach.
 
-    python benchmarks/growth/roofline.py
+    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/growth/roofline.py
 
+Seconds are those of the processor, so that other programs hardly disturb them: one thread on one core.
 The peak is measured: the best matrix product of 2048 x 2048 in fp32 and bf16, and the best copy of 512 MB, which reads
 and writes. Work is counted by torch's own counter of operations (a multiply-add is two), of forward and backward pass.
 A step is all that `Trainer.step` does, optimizer included, on a batch that is there already. Rounds are interleaved;
@@ -16,7 +17,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
 import torch
@@ -32,21 +32,24 @@ from medseg.models.model import make_network
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FEATURES = (32, 64, 128, 256)
-TASKS = {
-    "40x56x40, batch 9, 32-256": Task((40, 56, 40), 9, 1, 3, FEATURES, (40, 56, 40)),
+STEPS = {
     "40x56x40, batch 2, 16-128": Task((40, 56, 40), 2, 1, 3, (16, 32, 64, 128), (40, 56, 40)),
-    "96^3, batch 2, 32-320": Task((96,) * 3, 2, 1, 3, (32, 64, 128, 256, 320, 320), (96,) * 3),
+    "40x56x40, batch 9, 32-256": Task((40, 56, 40), 9, 1, 3, FEATURES, (40, 56, 40)),
 }
-TINY = {"16^3, batch 2, 4-8": Task((16,) * 3, 2, 1, 3, (4, 8), (16,) * 3)}
+TILES = {
+    "40x56x40, 32-256": Task((40, 56, 40), 1, 1, 3, FEATURES, (40, 56, 40)),
+    "96^3, 32-320": Task((96,) * 3, 1, 1, 3, (32, 64, 128, 256, 320, 320), (96,) * 3),
+}
+TINY = {"16^3, 4-8": Task((16,) * 3, 2, 1, 3, (4, 8), (16,) * 3)}
 
 
 def best(work: Callable[[], object], rounds: int) -> float:
     """Seconds of the fastest of some rounds, after one that does not count."""
     seconds = []
     for _ in range(rounds + 1):
-        began = time.perf_counter()
+        began = time.process_time()
         work()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     return min(seconds[1:])
 
 
@@ -110,13 +113,14 @@ def main() -> None:
     peak = peaks(256, 16, 2) if arguments.tiny else peaks(2048, 512, 2 * arguments.rounds)
     rows: list[dict] = [{"peak": peak, "threads": torch.get_num_threads(), "torch": torch.__version__}]
     print(json.dumps({**rows[0], "machine": platform.processor() or platform.machine()}), flush=True)
-    for name, task in (TINY if arguments.tiny else TASKS).items():
-        single = name.replace(f", batch {task.batch}", "")
-        for row in step_rows(name, task, arguments.rounds) + tile_rows(single, task, arguments.rounds):
-            reached = row["operations"] / row["seconds"]
-            row |= {"share_of_peak": reached / peak[row["precision"]], "voxels": prod(task.patch)}
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+    steps, tiles = (TINY, TINY) if arguments.tiny else (STEPS, TILES)
+    for make, tasks in ((tile_rows, tiles), (step_rows, steps)):
+        for name, task in tasks.items():
+            for row in make(name, task, arguments.rounds):
+                reached = row["operations"] / row["seconds"]
+                row |= {"share_of_peak": reached / peak[row["precision"]]}
+                rows.append(row)
+                print(json.dumps(row), flush=True)
     if arguments.rows:
         arguments.rows.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
