@@ -144,7 +144,8 @@ def test_what_lies_beside_a_scan_holds_no_answer_back(place: Path, small_model: 
     assert states(events) == {"p1": "done", "p2": "done"}
     notes = {event.study: "".join(event.result.notes) for event in events if event.result is not None}
     assert "cine.mp4 in " in notes["p1"]
-    assert "converted.nii.gz lies beside" in notes["p2"]
+    (p2,) = [event.result for event in events if event.study == "p2" and event.result is not None]
+    assert [(entry.path.name, entry.scans) for entry in p2.passed_over] == [("converted.nii.gz", 1)]
 
 
 def cut_zip(folder: Path) -> None:
