@@ -100,6 +100,9 @@ def load_files(files: Sequence[str | Path], n_channels: int, reading: Reading = 
         n_channels: number of channels that the scan must have.
         reading: which volume of a time series is the scan.
 
+    Returns:
+        The scan, its channels in the order of the files.
+
     Raises:
         DataError: no file is given, one cannot be read, or the channels do not fit together.
     """

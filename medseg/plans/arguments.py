@@ -82,8 +82,14 @@ def declared(arguments: Mapping[str, Any], known: Parameters) -> str:
     >>> declared({"kernel_size": "x"}, arguments_of(make))
     'declared as kernel_size: int = 3'
     """
-    given = [str(known[key]) for key in arguments if key in known]
+    given = [_declaration(known[key]) for key in arguments if key in known]
     return f"declared as {'; '.join(given)}" if given else ""
+
+
+def _declaration(parameter: inspect.Parameter) -> str:
+    """Return an argument as its source has it: types that Python keeps as text stand without quotation marks."""
+    kind = parameter.annotation
+    return str(parameter).replace(repr(kind), kind, 1) if isinstance(kind, str) else str(parameter)
 
 
 def check_sizes(network: str, key: str, value: Any, count: int, least: int = 1) -> None:
