@@ -93,7 +93,8 @@ def unseen(data: Path, ids: Sequence[str]) -> Iterator[tuple[str, Image, Image]]
     images, labels = (next(data / name for name in names if (data / name).is_dir()) for names in (IMAGES, LABELS))
     for id in ids:
         files = [next(folder.glob(f"{id}*")) for folder in (images, labels)]
-        yield id, read_image(files[0]), read_image(files[1])
+        label = read_image(files[1])
+        yield id, read_image(files[0]), label.with_array(label.array[:1])  # masks may be stored in colour
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from medseg.cli.output.next_command import show_next_prediction
 from medseg.cli.output.records import record_result
 from medseg.commands.select.options import SelectOptions
 from medseg.core.options import Option
+from medseg.core.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,7 +84,8 @@ def _confidence_line(selection: Selection) -> str:
         parts.append("answers are not judged: that needs twelve cases of two folds at least")
     else:
         evidence = quality.evidence
-        parts.append(f"flags: {evidence.flagged_good:.0%} of {evidence.good} good out-of-fold answers carry one")
+        of = "" if evidence.patients is None else f" of {counted(evidence.patients, 'patient')}"
+        parts.append(f"flags: {evidence.flagged_good:.0%} of {evidence.good} good out-of-fold answers{of} carry one")
     return "; ".join(parts)
 
 

@@ -78,7 +78,8 @@ class Example:
 
     Attributes:
         case: its id.
-        group: what is left out together when a fit is tested: the fold.
+        group: what is left out together when a regression is tested: the fold.
+        patient: whose it is, or its id: what is left out together when distances and thresholds are tested.
         measures: of the answer.
         reference: {structure: what its reference is like}; those that were not annotated are left out,
             and all of them where only some voxels were.
@@ -87,6 +88,7 @@ class Example:
 
     case: str
     group: str
+    patient: str
     measures: CaseMeasures
     reference: dict[str, Shape]
     dice: dict[str, float | None]

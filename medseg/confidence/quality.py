@@ -1,8 +1,9 @@
 """Fit the quality model, which judges answers, on out-of-fold answers: regressions, intervals, and thresholds of flags.
 
 Every flag has a threshold on how odd a figure may be: what a small share of the good out-of-fold answers exceeds. The
-share is the same for all flags, and chosen so that together they name at most the stated share of good answers.
-What an out-of-fold case is compared with never includes its own fold.
+share is the same for all flags, and chosen so that together they name at most the stated share of the good answers of
+patients who were left out when the thresholds were taken. What an out-of-fold case is compared with never includes its
+own fold, or where that is not possible its own patient.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from medseg.confidence.volume_interval import VolumeInterval, fit_volume_interva
 from medseg.plans.sections.section import Fraction, NonNegative, Section
 
 FALSE_ALARMS = 0.08
-"""Share of good out-of-fold answers that may carry a flag: some less than the tenth that is promised, as thresholds are
-a little too tight for the cases that they were taken from."""
+"""Share of good answers of left-out patients that may carry a flag: some less than the tenth that is promised, as the
+share is chosen on them."""
+_LEFT_OUT = 10
+"""In how many parts patients are left out, at most: one by one where there are no more."""
 GOOD_DICE = 0.6
 """An answer is good, for counting false alarms, if each structure has this Dice, or its median where that is lower."""
 FEWEST_CASES = 12
@@ -37,8 +40,11 @@ DICE = "dice"
 class Evidence(Section):
     """How reliable the quality model was on out-of-fold answers, each judged by a fit without its own fold.
 
+    Thresholds, which judge flags, are those of the other patients.
+
     Attributes:
         cases: number of out-of-fold cases.
+        patients: number of patients whose cases they are; None in files of earlier versions.
         good: how many of them are good answers.
         flagged_good: share of the good answers that carry a flag.
         flagged_bad: share of the others that do; None where all are good.
@@ -48,6 +54,7 @@ class Evidence(Section):
     """
 
     cases: PositiveInt
+    patients: PositiveInt | None = None
     good: int
     flagged_good: Fraction
     flagged_bad: Fraction | None
@@ -129,8 +136,10 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         share = coverage(residuals, folds)
         covered |= {} if share is None else {name: round(share, 4)}
     good = _good(examples, names)
-    level, thresholds = _choose_level(odd, misplaced, good)
-    raised = {case: misplaced[case] or _raised(values, thresholds) for case, values in odd.items()}
+    parts = _left_out({example.case: example.patient for example in examples})
+    level = _choose_level(odd, misplaced, good, parts)
+    unseen_flags = _raised_unseen(odd, good, parts, level)
+    raised = {case: misplaced[case] or unseen_flags[case] for case in odd}
     shares = [[raised[case] for case, is_good in good.items() if is_good == kind] for kind in (True, False)]
     flagged = [round(float(np.mean(values)), 4) if values else None for values in shares]
     return Quality(
@@ -138,9 +147,10 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         dice=regressions,
         volume={name: intervals for name in names if (intervals := fit_volume_intervals(examples, name))},
         level=round(level, 4),
-        thresholds=thresholds,
+        thresholds=_thresholds(_of_good(odd, good), level),
         evidence=Evidence(
             cases=len(examples),
+            patients=len({example.patient for example in examples}),
             good=sum(good.values()),
             flagged_good=flagged[0] or 0.0,
             flagged_bad=flagged[1],
@@ -193,29 +203,56 @@ def _good(examples: Sequence[Example], names: Sequence[str]) -> dict[str, bool]:
     }
 
 
+def _left_out(patients: Mapping[str, str]) -> list[set[str]]:
+    """Return cases in parts that are left out together, so that no patient is in two.
+
+    Args:
+        patients: {case: patient}.
+    """
+    order = sorted({*patients.values()})
+    count = min(_LEFT_OUT, len(order))
+    part_of = {patient: number % count for number, patient in enumerate(order)}
+    return [{case for case, patient in patients.items() if part_of[patient] == part} for part in range(count)]
+
+
 def _choose_level(
-    odd: Mapping[str, Oddness], misplaced: Mapping[str, bool], good: Mapping[str, bool]
-) -> tuple[float, dict[str, dict[str, float]]]:
-    """Return the largest level at which all flags together name few enough good answers, and its thresholds.
+    odd: Mapping[str, Oddness], misplaced: Mapping[str, bool], good: Mapping[str, bool], parts: Sequence[set[str]]
+) -> float:
+    """Return the largest level at which all flags together name few enough good answers of patients left out.
 
     Where flags without a threshold take more than half of the good answers that may be named, the others keep half:
     else structures that a few patients lack would silence all flags.
     """
-    # without any good answer thresholds follow from all: they then name the oddest of them
-    cases = [case for case in odd if good[case]] or [*odd]
-    of_good = [odd[case] for case in cases]
+    cases = [*_of_good(odd, good)]
     allowed = max(FALSE_ALARMS - float(np.mean([misplaced[case] for case in cases])), FALSE_ALARMS / 2)
-    level, thresholds = 0.0, dict[str, dict[str, float]]()
     for level in _LEVELS:
-        thresholds = _thresholds(of_good, level)
-        if np.mean([not misplaced[case] and _raised(odd[case], thresholds) for case in cases]) <= allowed:
-            break
-    return level, thresholds
+        raised = _raised_unseen(odd, good, parts, level)
+        if np.mean([not misplaced[case] and raised[case] for case in cases]) <= allowed:
+            return level
+    return _LEVELS[-1]
 
 
-def _thresholds(of_good: Sequence[Oddness], level: float) -> dict[str, dict[str, float]]:
+def _of_good(odd: Mapping[str, Oddness], good: Mapping[str, bool]) -> dict[str, Oddness]:
+    """Return how odd good answers are; all where none is good: thresholds then name the oddest of them."""
+    return {case: values for case, values in odd.items() if good[case]} or {**odd}
+
+
+def _raised_unseen(
+    odd: Mapping[str, Oddness], good: Mapping[str, bool], parts: Sequence[set[str]], level: float
+) -> dict[str, bool]:
+    """Return {case: whether thresholds that were taken without its patient, at a level, raise a flag}."""
+    of_good = _of_good(odd, good)
+    raised: dict[str, bool] = {}
+    for part in parts:
+        others = {case: values for case, values in of_good.items() if case not in part} or of_good  # a single patient
+        thresholds = _thresholds(others, level)
+        raised |= {case: _raised(odd[case], thresholds) for case in part}
+    return raised
+
+
+def _thresholds(of_good: Mapping[str, Oddness], level: float) -> dict[str, dict[str, float]]:
     values: dict[tuple[str, str], list[float]] = {}
-    for odd in of_good:
+    for odd in of_good.values():
         for key, value in odd.items():
             values.setdefault(key, []).append(value)
     thresholds: dict[str, dict[str, float]] = {}

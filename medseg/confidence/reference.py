@@ -240,7 +240,7 @@ def _offsets(shapes: dict[str, Shape]) -> Iterator[tuple[str, tuple[float, ...]]
 
 
 def deep_oddness(examples: Sequence[Example], reference: Reference) -> dict[str, float]:
-    """Return {case: oddness} of the deepest channels, each case beside the others of its fold.
+    """Return {case: oddness} of the deepest channels, each case beside those of other patients of its fold.
 
     Args:
         examples: out-of-fold cases.
@@ -252,8 +252,9 @@ def deep_oddness(examples: Sequence[Example], reference: Reference) -> dict[str,
     inside = [example for example in examples if fold in example.measures.deep]
     odd = {}
     for example in inside:
-        # without the case itself, as all cases with these channels are of one fold
-        without = fit_channels(fold, [other.measures.deep[fold] for other in inside if other.case != example.case])
+        # not without the fold, as all cases with these channels are of one; slices of one patient resemble each other
+        others = [other.measures.deep[fold] for other in inside if other.patient != example.patient]
+        without = fit_channels(fold, others)
         if without is not None:
             odd[example.case] = without.of(example.measures.deep[fold])
     return odd

@@ -12,8 +12,15 @@ from medseg.confidence.assessment import MEANINGS, Assessment, assess
 from medseg.confidence.conformal import coverage, residual_bounds
 from medseg.confidence.distance import fit_distance
 from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
-from medseg.confidence.quality import FALSE_ALARMS, Quality, _choose_level, fit_quality
-from medseg.confidence.reference import fit_reference
+from medseg.confidence.quality import (
+    FALSE_ALARMS,
+    Quality,
+    _choose_level,
+    _left_out,
+    _raised_unseen,
+    fit_quality,
+)
+from medseg.confidence.reference import deep_oddness, fit_reference
 from medseg.confidence.regression import fit_regressions
 from medseg.confidence.shapes import shapes_of
 from medseg.core.labels import Labels
@@ -182,10 +189,45 @@ def test_flags_without_a_threshold_leave_less_to_others_but_never_nothing(few: i
     """Of 100 good answers 8 may carry a flag, in all; 4 are left to thresholds even where there are more."""
     odd = {f"{number:03d}": {("volume", "a"): float(number)} for number in range(100)}
     misplaced = {case: number < few for number, case in enumerate(odd)}
-    level, thresholds = _choose_level(odd, misplaced, dict.fromkeys(odd, True))
-    raised = sum(values["volume", "a"] > thresholds["volume"]["a"] for values in odd.values())
-    assert raised <= expected
+    good, parts = dict.fromkeys(odd, True), _left_out({case: case for case in odd})
+    level = _choose_level(odd, misplaced, good, parts)
+    assert sum(_raised_unseen(odd, good, parts, level)[case] for case in odd if not misplaced[case]) <= expected
     assert level > 0.01
+
+
+def test_a_patients_slices_do_not_vouch_for_each_other() -> None:
+    """Of two patients with ten like slices each, each is odd to thresholds that were taken from the other alone."""
+    odd = {f"{patient}{number}": {("volume", "a"): float(patient)} for patient in (1, 5) for number in range(10)}
+    good = dict.fromkeys(odd, True)
+    patients = {case: case[0] for case in odd}
+    apart = _raised_unseen(odd, good, _left_out(patients), 0.02)
+    assert {case for case, raised in apart.items() if raised} == {case for case in odd if case[0] == "5"}
+    assert not any(_raised_unseen(odd, good, _left_out({case: case for case in odd}), 0.02).values())
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 37])
+def test_patients_are_left_out_whole_and_once(count: int) -> None:
+    patients = {f"{patient}-{number}": str(patient) for patient in range(count) for number in range(3)}
+    parts = _left_out(patients)
+    assert len(parts) == min(count, 10)
+    assert sorted(case for part in parts for case in part) == sorted(patients)
+    assert all(len({patients[case] for case in part} & {patients[case] for case in other}) == 0
+               for part in parts for other in parts if part is not other)  # fmt: skip
+
+
+def test_deepest_channels_are_compared_with_other_patients(examples: list[Example]) -> None:
+    """As many slices of each patient, alike: beside the patient's other slices none of them looks odd."""
+    inside = [example for example in examples if "0" in example.measures.deep]
+    doubled = [
+        replace(example, case=f"{example.case} again" if again else example.case)
+        for example in inside
+        for again in (False, True)
+    ]
+    fitted = fit_reference(doubled, NAMES)
+    apart = deep_oddness(doubled, fitted)
+    together = deep_oddness([replace(example, patient=example.case) for example in doubled], fitted)
+    assert all(apart[case] > together[case] for case in apart)
+    assert apart.keys() == together.keys() == {example.case for example in doubled}
 
 
 def test_evidence_counts_flags_that_have_no_threshold(examples: list[Example]) -> None:
@@ -276,7 +318,7 @@ def tilted(number: int, separation: float, random: np.random.Generator, mirrored
     lean = separation / 2 / np.sqrt(2) * 0.1 * np.sqrt(1.05)  # two figures; variances have a ridge of 0.05
     side = -1 if mirrored else 1
     shapes = {name: Shape(100.0, 1, 1.0, 0.0, None, tuple(side * (lean + random.normal(0, 0.1, 2)))) for name in MANY}
-    return Example(f"case{number}", str(number % 3), CaseMeasures({}, shapes, (), {}), shapes, {})
+    return Example(f"case{number}", str(number % 3), f"patient{number}", CaseMeasures({}, shapes, (), {}), shapes, {})
 
 
 @pytest.mark.parametrize("separation", [4.0, 5.0, 6.5])

@@ -41,7 +41,9 @@ def make_example(number: int, random: np.random.Generator) -> Example:
         dice[name] = good
     scan = tuple(random.normal(size=4))
     deep = {"0": tuple(random.normal(size=6))} if number % 3 == 0 else {}
-    return Example(f"case{number}", str(number % 3), CaseMeasures(sureness, shapes, scan, deep), reference, dice)
+    return Example(
+        f"case{number}", str(number % 3), f"case{number}", CaseMeasures(sureness, shapes, scan, deep), reference, dice
+    )
 
 
 def make_examples(count: int) -> list[Example]:

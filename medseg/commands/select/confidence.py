@@ -135,6 +135,7 @@ def _example(case: OutOfFoldCase, candidate: Candidate, plan: Plan) -> Example:
     return Example(
         case=case.case.id,
         group=case.fold,
+        patient=case.case.patient_or_id,
         measures=first.predictor.measures(first.volume, observations, image, (first.fold,)),
         reference={name: shapes[name] for name in _annotated(case.case, plan.labels) if name in shapes},
         dice=_dice_scores(case.label, answered, case.case, plan.labels),
