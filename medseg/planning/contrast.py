@@ -37,11 +37,12 @@ def roughness(channel: NDArray) -> float | None:
     widths = [min(_WIDTH, size) if size >= _WIDTH else 1 for size in channel.shape]
     inner = [size - width + 1 for size, width in zip(channel.shape, widths, strict=True)]
     places = np.unravel_index(np.arange(0, prod(inner), step_between(prod(inner), _SAMPLED_PLACES)), inner)
-    offsets = np.indices(widths).reshape(3, -1)
-    z, y, x = (place[:, None] + offset for place, offset in zip(places, offsets, strict=True))
-    values = channel[z, y, x].astype(np.float64)
-    means, deviations = values.mean(axis=1), values.std(axis=1)
-    varied = values.min(axis=1) < values.max(axis=1)
+    corners = np.ravel_multi_index(places, channel.shape)
+    steps = np.asarray(np.ravel_multi_index(tuple(np.indices(widths).reshape(len(widths), -1)), channel.shape))
+    values = np.ascontiguousarray(channel).reshape(-1)[corners + steps[:, None]].astype(np.float64)
+    varied = values.min(axis=0) < values.max(axis=0)
+    means = values.mean(axis=0)
+    deviations = np.sqrt(np.square(values - means).mean(axis=0))
     if np.count_nonzero(varied) < _FEWEST_PLACES:
         return None
     bright, rough = _ranks(means[varied]), _ranks(deviations[varied])
