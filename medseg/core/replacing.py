@@ -132,4 +132,11 @@ def _move_into_place(staging: Path) -> None:
             f"there: {error.strerror}.",
             f"Move them by hand, or give this command where {folder} can be written.",
         ) from None
-    shutil.rmtree(staging, ignore_errors=True)  # only folders are left
+    _remove_folders(staging)
+
+
+def _remove_folders(staging: Path) -> None:
+    """Remove a folder and those in it, unless files are there: those that another process has meanwhile staged."""
+    for parent, _, _ in os.walk(staging, topdown=False):
+        with suppress(OSError):
+            os.rmdir(parent)

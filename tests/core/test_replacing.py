@@ -99,6 +99,26 @@ def test_a_file_and_its_parts_are_all_old_or_all_new_for_who_reads_them_next(tmp
     assert versions == ["old" * there] * 4 + ["new"] * 4
 
 
+def test_who_finishes_a_replacement_leaves_files_that_another_process_stages_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / ".next.plan" / "inner").mkdir(parents=True)
+    (tmp_path / ".next.plan" / "inner" / "a.csv").write_text("first")
+    moved = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and not moved and str(arguments[1]) == str(tmp_path / "inner" / "a.csv"):
+            moved.append(arguments)
+            (tmp_path / ".next.plan" / "b.csv").write_text("second")
+
+    sys.addaudithook(hook)
+    finish_replacing(tmp_path)
+    assert moved
+    assert (tmp_path / "inner" / "a.csv").read_text() == "first"
+    assert (tmp_path / ".next.plan" / "b.csv").read_text() == "second"
+    finish_replacing(tmp_path)
+    assert (tmp_path / "b.csv").read_text() == "second"
+    assert not (tmp_path / ".next.plan").exists()
+
+
 def test_an_error_in_the_block_leaves_the_old_files(tmp_path: Path) -> None:
     write_text(tmp_path / "a.pair", "old")
 
