@@ -21,6 +21,8 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
 }
 """Annotation -> the types that a value may have, and their name in messages. Others are left to the network."""
+_OPTIONAL = re.compile(r"(?:typing\.)?Optional\[(\w+)\]|(\w+) \| None")
+"""How a type is written that may also be None."""
 _LARGEST_WIDTH = 1 << 16
 
 
@@ -70,7 +72,7 @@ def wrong_type(value: Any, parameter: inspect.Parameter) -> str:
     "is 'no'; expected true or false"
     """
     expected = _expected(parameter)
-    if not expected or (value is None and parameter.default is None) or _has_type(value, expected[0]):
+    if not expected or (value is None and _takes_none(parameter)) or _has_type(value, expected[0]):
         return ""
     return f"is {value!r}; expected {expected[1]}"
 
@@ -138,16 +140,24 @@ def check_shares(network: str, key: str, value: Any, count: int) -> None:
 
 def _expected(parameter: inspect.Parameter) -> tuple[tuple[type, ...], str] | None:
     """Return the types that an argument may have, and what they are called; None where that is left to the network."""
-    annotation = parameter.annotation
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "") or str(annotation)
-    if not isinstance(annotation, type) and not isinstance(annotation, str):
-        text = str(annotation)
-    plain = re.sub(r"^(?:typing\.)?Optional\[(\w+)\]$|^(\w+) \| None$", r"\1\2", text)
+    text = _annotation_text(parameter)
+    match = _OPTIONAL.fullmatch(text)
+    plain = (match[1] or match[2]) if match else text
     if plain in _TYPES:
         return _TYPES[plain]
     if plain == str(inspect.Parameter.empty) and isinstance(parameter.default, bool):
         return _TYPES["bool"]
     return None
+
+
+def _takes_none(parameter: inspect.Parameter) -> bool:
+    return parameter.default is None or _OPTIONAL.fullmatch(_annotation_text(parameter)) is not None
+
+
+def _annotation_text(parameter: inspect.Parameter) -> str:
+    """Return the type that an argument is declared with, as its source has it."""
+    annotation = parameter.annotation
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _has_type(value: Any, types: tuple[type, ...]) -> bool:

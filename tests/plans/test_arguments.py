@@ -8,7 +8,14 @@ from medseg.core.errors import PlanError
 from medseg.plans.arguments import arguments_of, check_arguments, check_shares, check_sizes, declared, wrong_type
 
 
-def annotated(flag: bool = True, count: int = 1, share: Optional[float] = None, name: "str | None" = None, many=(1, 2)):  # noqa: UP045
+def annotated(
+    flag: bool = True,
+    count: int = 1,
+    share: Optional[float] = None,
+    name: "str | None" = None,
+    many=(1, 2),
+    deep: "int | None" = 3,
+):  # noqa: UP045
     """A class of another library may be declared in all of these ways."""
 
 
@@ -24,6 +31,7 @@ def annotated(flag: bool = True, count: int = 1, share: Optional[float] = None, 
         ("count", True, "a whole number"),
         ("share", "half", "a number"),
         ("name", 3, "text"),
+        ("deep", "3", "a whole number"),
     ],
 )
 def test_what_python_would_take_for_something_else_is_told(key: str, value: Any, expected: str) -> None:
@@ -34,7 +42,16 @@ def test_what_python_would_take_for_something_else_is_told(key: str, value: Any,
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("flag", False), ("flag", 1), ("count", 3), ("share", 1), ("share", None), ("name", None), ("many", "anything")],
+    [
+        ("flag", False),
+        ("flag", 1),
+        ("count", 3),
+        ("share", 1),
+        ("share", None),
+        ("name", None),
+        ("many", "anything"),
+        ("deep", None),
+    ],
 )
 def test_what_fits_is_handed_on(key: str, value: Any) -> None:
     assert wrong_type(value, arguments_of(annotated)[key]) == ""
