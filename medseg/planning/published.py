@@ -6,14 +6,13 @@ and test cases fill in (VOC's lists, `train/`, `val/` and `test/`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
-from medseg.io.layouts.file_names.split_words import COLUMNS, TRAINVAL, part_named
+from medseg.io.layouts.file_names.split_words import COLUMNS, TRAINVAL, part_named, words_for_parts
 from medseg.planning.splits import FOLDS, Fold, make_splits, patient_leaks
 
 _GROUPED = "`--splits grouped` makes folds of all cases, as if there were no split."
@@ -59,7 +58,7 @@ def published_split(cases: Sequence[Case]) -> PublishedSplit | None:
     names = {name for case in cases for name in case.attributes}
     doubtful: DataError | None = None
     for column in sorted((name for name in names if name.lower() in COLUMNS), key=_rank):
-        words = {case.id: _words(case.attributes.get(column, "")) for case in cases}
+        words = {case.id: words_for_parts(case.attributes.get(column, "")) for case in cases}
         part_of = {word: part_named(word) for of_case in words.values() for word in of_case}
         if len({part for part in part_of.values() if part}) < 2:
             continue
@@ -157,11 +156,6 @@ def numbered_folds(cases: Sequence[Case]) -> tuple[list[Fold], str] | None:
 def _rank(column: str) -> tuple[int, str]:
     """Return where a column stands among `COLUMNS`."""
     return COLUMNS.index(column.lower()), column
-
-
-def _words(value: str) -> set[str]:
-    """Return the parts that a value names, in lower case: `train+val` names two."""
-    return {word.strip() for word in re.split(r"[+;,|/]+", value.lower()) if word.strip()}
 
 
 def _split(column: str, cases: Sequence[Case], parts: Mapping[str, Collection[str]]) -> PublishedSplit:

@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from medseg.core.case import Case
 from medseg.core.wording import counted
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet
-from medseg.io.layouts.file_names.split_words import COLUMNS, part_named
+from medseg.io.layouts.file_names.split_words import COLUMNS, part_named, words_for_parts
 from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.split_folders import COLUMN
 
@@ -41,11 +41,13 @@ class _Entry(NamedTuple):
         source: the name of the file.
         part: of the split; or what stands in a table in the place of one.
         line: names the case.
+        may_be_heading: whether it is the first line of a list in CSV.
     """
 
     source: str
     part: str
     line: str
+    may_be_heading: bool = False
 
 
 def with_split_lists(data: DataSet) -> DataSet:
@@ -61,13 +63,12 @@ def with_split_lists(data: DataSet) -> DataSet:
     entries = _entries(data.folder) if data.layout in _LAYOUTS and not _has_split(data.cases) else []
     ids = _ids_by_name(data.cases)
     parts: dict[str, list[str]] = {}
-    unknown: dict[str, list[str]] = {}
-    headings = {entry.source: entry.line for entry in reversed(entries) if entry.source.lower().endswith(".csv")}
+    unknown: dict[str, dict[str, None]] = {}  # {source: lines}
     for entry in entries:
         id = _case_of(entry.line, ids)
         if id is None:
-            if entry.line != headings.get(entry.source):
-                unknown.setdefault(entry.source, []).append(entry.line)
+            if not entry.may_be_heading:
+                unknown.setdefault(entry.source, {})[entry.line] = None
         elif entry.part not in parts.setdefault(id, []):
             parts[id].append(entry.part)
     names = ", ".join(dict.fromkeys(entry.source for entry in entries))
@@ -100,10 +101,10 @@ def _has_split(cases: Sequence[Case]) -> bool:
     )
 
 
-def _vain(unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _vain(unknown: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Yield notes on the lines of each file that name no case."""
     for source, lines in unknown.items():
-        shown = ", ".join(line[:40] for line in lines[:_MOST_SHOWN])
+        shown = ", ".join(line[:40] for line in [*lines][:_MOST_SHOWN])
         yield f"{source}: {counted(len(lines), 'line')} without a case of that name ({shown})"
 
 
@@ -127,7 +128,8 @@ def _of_list(path: Path) -> list[_Entry]:
     part = part_named(path.stem)
     assert part is not None
     lines = [line.strip() for line in _text(path).splitlines() if line.strip() and not line.startswith("#")]
-    return [_Entry(path.name, part, line) for line in lines]
+    is_csv = path.suffix.lower() == ".csv"
+    return [_Entry(path.name, part, line, is_csv and number == 0) for number, line in enumerate(lines)]
 
 
 def _of_table(path: Path) -> list[_Entry]:
@@ -145,9 +147,9 @@ def _of_table(path: Path) -> list[_Entry]:
     if not columns:
         return []
     return [
-        _Entry(path.name, str(row[columns[0]] or "").strip().lower(), ",".join(_texts(row, columns[0])))
+        _Entry(path.name, part_named(word) or word, ",".join(_texts(row, columns[0])))
         for row in rows
-        if row[columns[0]]
+        for word in words_for_parts(row[columns[0]] or "")
     ]
 
 

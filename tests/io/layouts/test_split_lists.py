@@ -77,6 +77,7 @@ def test_the_name_of_a_list_says_its_part(tmp_path: Path, names: str) -> None:
         ("split.json", '{"train": ["a.png"], "valid": ["b"], "test": [{"image": "images/c.png"}]}'),
         ("dataset_splits.json", '{"training": [["a.png", "a.png"]], "validation": ["b"], "testing": ["c"], "seed": 3}'),
         ("split.csv", "filename,split\na.png,Train\nb.png,val\nc.png,test\n"),
+        ("split.csv", "id,split\na,Training\nb,Validation set\nc,testing\n"),
         ("splits/data_split.tsv", "set\tn\tname\ntrain\t0\ta\nval\t1\tb\ntest\t2\tc\n"),
     ],
 )
@@ -86,6 +87,15 @@ def test_one_file_divides_all_cases(tmp_path: Path, name: str, text: str) -> Non
     (folder / name).write_text(text)
     assert split_of(folder) == {"a": "train", "b": "val", "c": "test"}
     assert read_layout(folder).problems == [f"the split is that of {Path(name).name}"]  # type: ignore[union-attr]
+
+
+def test_a_table_may_name_two_parts_of_a_case_and_its_first_row_is_no_heading(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / "split.csv").write_text("id,split\ngone,train+val\na,train+val\nb,train+val\nc,test\n")
+    assert split_of(folder) == {"a": "train+val", "b": "train+val", "c": "test"}
+    data = read_layout(folder)
+    assert data is not None
+    assert data.problems == ["the split is that of split.csv", "split.csv: 1 line without a case of that name (gone)"]
 
 
 def test_a_table_with_a_word_that_is_no_part_is_refused_by_the_planner(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def part_named(text: str) -> str | None:
     return PARTS[word] if word and others <= _LIST_WORDS else None
 
 
+def words_for_parts(value: str) -> tuple[str, ...]:
+    """Return what a value in a table names as parts, in lower case and each once: `train+val` names two.
+
+    >>> words_for_parts("Train"), words_for_parts("train+val"), words_for_parts("test set; "), words_for_parts(" ")
+    (('train',), ('train', 'val'), ('test set',), ())
+    """
+    return tuple(dict.fromkeys(word.strip() for word in re.split(r"[+;,|/]+", value.lower()) if word.strip()))
+
+
 def part_and_others(name: str) -> tuple[str, set[str]]:
     """Return the word in a name that says a part, and the other words that say something; ("", ...) without a part.
 
