@@ -11,11 +11,11 @@ from medseg.plans.arguments import arguments_of, check_arguments, check_shares, 
 def annotated(
     flag: bool = True,
     count: int = 1,
-    share: Optional[float] = None,
+    share: Optional[float] = None,  # noqa: UP045
     name: "str | None" = None,
     many=(1, 2),
     deep: "int | None" = 3,
-):  # noqa: UP045
+):
     """A class of another library may be declared in all of these ways."""
 
 
