@@ -22,6 +22,7 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.core.files import remove_temporaries, saving
+from medseg.models.identity import network_identity
 from medseg.models.model import Model
 from medseg.models.package.metadata import FORMAT, SCHEMA_VERSION, Member, Metadata, Stage
 from medseg.models.quantization import dump_quantization
@@ -122,12 +123,15 @@ def _contents(model: Model) -> Iterator[tuple[str, bytes]]:
     for member, part in enumerate(model.together):
         for number, stage in enumerate(_stages(part)):
             yield plan_member(number, member), dump_plan(anonymous(stage.plan)).encode()
+            of_weights = {}
             for fold, network in zip(stage.folds, stage.networks, strict=True):
+                of_weights[fold] = network_identity(network)
                 state = network.state_dict()
                 weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
                 yield weights_member(number, fold, member), save(weights)
             for fold, quantization in zip(stage.folds, stage.quantizations, strict=False):  # none where none was made
-                if quantization is not None and quantization.kept:
+                # one of a fold that was trained again since is refused, and would keep older versions from reading this
+                if quantization is not None and quantization.kept and quantization.network == of_weights[fold]:
                     yield int8_member(number, fold, member), dump_quantization(quantization.anonymous()).encode()
 
 

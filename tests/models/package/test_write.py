@@ -5,6 +5,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from safetensors.torch import load, save
 from trained.package_files import Members, rewrite, with_hashes
 
 from medseg.core.errors import ModelError, PlanError
-from medseg.models.identity import identity
+from medseg.models.identity import identity, network_identity
 from medseg.models.model import Model, make_network
 from medseg.models.open import load_model
 from medseg.models.package.metadata import Metadata
 from medseg.models.package.write import save_package
+from medseg.models.quantization import Evidence, Quantization
 from medseg.models.record import RunRecord
 from medseg.models.run import load_run, save_weights
 from medseg.models.run_files import PLAN, RunFolder
@@ -328,3 +330,31 @@ def test_a_package_of_one_model_stays_of_the_first_version(package: Path) -> Non
         metadata = json.loads(archive.read("metadata.json"))
     assert metadata["schema_version"] == 1
     assert "others" not in metadata
+
+
+def test_ranges_of_8_bits_are_packed_where_they_are_of_these_weights(tmp_path: Path) -> None:
+    model = load_run(write_run(tmp_path / "run"), CPU)
+    of_fold_0 = quantization_of_weights(network_identity(model.networks[0]))
+    model = replace(model, quantizations=(of_fold_0, of_fold_0))  # fold 1 was trained again since
+    save_package(model, tmp_path / "model.medseg", "# card\n")
+    with zipfile.ZipFile(tmp_path / "model.medseg") as archive:
+        assert [name for name in archive.namelist() if name.endswith("int8.json")] == ["fold_0/int8.json"]
+    assert load_model(tmp_path / "model.medseg", CPU).quantizations == (of_fold_0, None)
+
+
+def quantization_of_weights(network: str) -> Quantization:
+    evidence = Evidence(
+        beside="fp32",
+        tiles=1,
+        training_cases=1,
+        validation_cases=1,
+        dice_before=0.9,
+        dice_after=0.9,
+        structures={},
+        seconds_before=1,
+        seconds_after=1,
+    )
+    versions = {"medseg": "0", "nncf": "0", "openvino": "0", "made": "2026-11-29T18:00:00+00:00"}
+    return Quantization(
+        schema_version=1, network=network, graph="0", careful=False, evidence=evidence, roundings=[], **versions
+    )
