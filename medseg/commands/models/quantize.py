@@ -95,9 +95,8 @@ def _folds(path: Path, names: Sequence[str]) -> list[FoldFolder]:
     Raises:
         ModelError: it is no run, or has no such fold.
     """
-    if FoldFolder(path).weights.exists():
-        return [FoldFolder(path)]
-    trained = RunFolder(path).folds_with(WEIGHTS)
+    one = FoldFolder(path)
+    trained = [one] if one.weights.exists() else RunFolder(path).folds_with(WEIGHTS)
     if not trained:
         raise ModelError(
             f"{path} is no run of medseg; only such a run says which cases it was trained on.",

@@ -99,6 +99,8 @@ def test_what_loses_too_much_is_written_down_and_refused(workspace: Path, monkey
 def test_what_cannot_be_quantized_is_named(workspace: Path) -> None:
     with pytest.raises(ModelError, match="has no trained fold 7; trained there: 0"):
         quantize("toy", workspace, QuantizeOptions(folds=("7",)))
+    with pytest.raises(ModelError, match="fold_0 has no trained fold 1; trained there: 0"):
+        quantize(workspace / "runs" / "toy" / "main" / "fold_0", workspace, QuantizeOptions(folds=("1",)))
     split = workspace / "runs" / "toy" / "main" / "fold_0" / "split.json"
     text = split.read_text()
     try:
