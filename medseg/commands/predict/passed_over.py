@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,8 +63,8 @@ def find_passed_over(
         for path in _places(entry):
             try:
                 cases, _ = find_scans(path, channels, None, rules)
-            except MedsegError:
-                continue  # its scans lie deeper, or are none for this model
+            except (MedsegError, OSError):
+                continue  # its scans lie deeper, or are none for this model, or the folder is closed
             found[entry] = PassedOver(unread.folder / path.relative_to(root), len(cases))
             break
     return tuple(found.values()), unread.without(found)
@@ -73,7 +74,9 @@ def _places(entry: Path) -> list[Path]:
     """Return an entry and, as long as there is nothing but one folder in it, the folders below."""
     places = [entry]
     while places[-1].is_dir() and len(places) < _DEEPEST:
-        inside = [Path(item.path) for item in os.scandir(places[-1]) if not item.name.startswith(".")]
+        inside: list[Path] = []
+        with suppress(OSError):  # folders of others are closed
+            inside = [Path(item.path) for item in os.scandir(places[-1]) if not item.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():
             break
         places.append(inside[0])
