@@ -46,7 +46,7 @@ def published_split(cases: Sequence[Case]) -> PublishedSplit | None:
     """Return the split in the attributes of the cases; None where no column holds one, or all of it is for training.
 
     A column holds a split if its values are words for parts (`part_named`), for two of them at least. Cases without a
-    value are trained on.
+    value are trained on, and count as a part, so that `test` beside nothing is a split.
 
     Args:
         cases: all cases of the data set.
@@ -60,7 +60,8 @@ def published_split(cases: Sequence[Case]) -> PublishedSplit | None:
     for column in sorted((name for name in names if name.lower() in COLUMNS), key=_rank):
         words = {case.id: words_for_parts(case.attributes.get(column, "")) for case in cases}
         part_of = {word: part_named(word) for of_case in words.values() for word in of_case}
-        if len({part for part in part_of.values() if part}) < 2:
+        without = {"train"} if not all(words.values()) else set()
+        if len({part for part in part_of.values() if part} | without) < 2:
             continue
         if None not in part_of.values():
             return _split(column, cases, {id: {str(part_of[word]) for word in said} for id, said in words.items()})

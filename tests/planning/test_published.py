@@ -45,6 +45,12 @@ def test_cases_without_a_value_are_trained_on():
     assert split.sentence == "1 train, 1 val; 1 test case kept out (column split)"
 
 
+def test_test_cases_beside_cases_without_a_value_are_kept_out():
+    split = published_split(cases_with({"a": "", "b": "", "c": "test"}))
+    assert (split.train, split.val, split.test) == ({"a", "b"}, set(), {"c"})
+    assert published_split(cases_with({"a": "train", "b": ""})) is None
+
+
 @pytest.mark.parametrize("values", ["train train train", "A B C", "train site2 site3", "1 2 3"])
 def test_other_columns_are_no_split(values):
     assert published_split(cases_with(dict(zip("abc", values.split(), strict=True)))) is None
