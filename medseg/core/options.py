@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, auto
+from numbers import Integral
 from typing import Any, get_type_hints
 
 from medseg.core.errors import PlanError
@@ -142,6 +143,6 @@ def as_names(given: str | int | Sequence[str | int] | None) -> tuple[str, ...] |
     """
     if given is None:
         return None
-    return (
-        parse_list(given) if isinstance(given, str) else tuple(map(str, [given] if isinstance(given, int) else given))
-    )
+    if isinstance(given, str):
+        return parse_list(given)
+    return tuple(map(str, [given] if isinstance(given, int | Integral) else given))  # numpy's are `Integral` too

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import is_dataclass
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -80,10 +81,15 @@ def _meant(name: str, value: Any, kind: Any, option: Option) -> Any:
         raise PlanError(f"{name} is {value!r}; expected {what}(...), whose fields say which.")
     if get_origin(kind) not in _LISTS:
         return _part(value, kind)
-    if isinstance(value, str | Path | int):  # one where several may be given
-        value = [value] if get_origin(kind) is list else (value,)
-    if not isinstance(value, list | tuple):
+    several = list if get_origin(kind) is list else tuple
+    if isinstance(value, str | Path | Integral):  # one where several may be given
+        value = several([value])
+    if isinstance(value, Set):  # which has no order of its own
+        value = several(sorted(value, key=str))
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
         return value
+    if not isinstance(value, list | tuple):  # a range, an array
+        value = several(value)
     parts = [_part(part, get_args(kind)[0]) for part in value]
     unchanged = all(after is before for after, before in zip(parts, value, strict=True))
     return value if unchanged else type(value)(parts)
@@ -93,6 +99,6 @@ def _part(value: Any, kind: Any) -> Any:
     """Return a path for its text, and the text of a whole number where text is declared: a fold, say."""
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+    if kind is str and isinstance(value, Integral) and not isinstance(value, bool):
         return str(value)
     return value

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import medseg
@@ -33,6 +34,11 @@ def test_the_options_of_every_verb_take_values_as_they_are_typed(options: type) 
         (medseg.PredictOptions, "folds", "0,1", ("0", "1")),
         (medseg.PredictOptions, "folds", [0, 1], ["0", "1"]),
         (medseg.PredictOptions, "folds", 0, ("0",)),
+        (medseg.PredictOptions, "folds", range(2), ("0", "1")),
+        (medseg.PredictOptions, "folds", {3, 1, 2}, ("1", "2", "3")),
+        (medseg.PredictOptions, "folds", np.arange(2), ("0", "1")),
+        (medseg.PredictOptions, "folds", [np.int64(1)], ["1"]),
+        (TrainOptions, "fold", np.int64(1), "1"),
         (medseg.PredictOptions, "folds", None, None),
         (medseg.PredictOptions, "series", "Modality=CT", ("Modality=CT",)),
         (medseg.PredictOptions, "overrides", "inference.mirror=false", ["inference.mirror=false"]),
