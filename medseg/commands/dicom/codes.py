@@ -21,10 +21,12 @@ def find_codes(name: str | None = None) -> list[Entry]:
     Raises:
         PlanError: there is no such row.
     """
-    words = {*re.findall(r"[a-z0-9]+", (name or "").lower())} - {"left", "right"}
-    found = [entry for entry in table_entries() if any(words <= {*other.split()} for other in entry.names)]
+    if name is None:
+        return [*table_entries()]
+    words = {*re.findall(r"[a-z0-9]+", name.lower())} - {"left", "right"}
+    found = [entry for entry in table_entries() if words and any(words <= {*other.split()} for other in entry.names)]
     if not found:
-        similar = nearest(name or "")
+        similar = nearest(name)
         meant = f"Did you mean {', '.join(similar)}? " if similar else ""
         raise PlanError(
             f"The table of codes has no structure that is called {name}.",

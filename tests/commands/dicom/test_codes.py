@@ -28,6 +28,12 @@ def test_words_are_looked_for_in_all_names(text: str) -> None:
     assert {*entry.sided()} == {"kidney", "left kidney", "right kidney"}
 
 
+@pytest.mark.parametrize("text", ["", "???", "\u809d", "left"])
+def test_a_text_without_a_word_to_look_for_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match="no structure that is called"):
+        find_codes(text)
+
+
 def test_what_is_not_there_is_named_with_what_is_near() -> None:
     with pytest.raises(PlanError, match="no structure that is called kindey") as caught:
         find_codes("kindey")
