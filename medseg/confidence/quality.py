@@ -8,8 +8,9 @@ own fold, or where that is not possible its own patient.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -113,28 +114,10 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
         return None
     reference = fit_reference(examples, names)
     odd, misplaced = _odd_unseen(examples, names, groups, reference)
-    regressions: dict[str, list[Regression]] = {}
-    correlation: dict[str, float] = {}
-    error: dict[str, float] = {}
-    covered: dict[str, float] = {}
-    for name in names:
-        scored = [example for example in examples if _has_score(example, name)]
-        rows = [figures_of(example.measures, odd[example.case], name) for example in scored]
-        dice = [float(example.dice[name] or 0.0) for example in scored]
-        folds = [example.group for example in scored]
-        fitted, unseen = fit_regressions(rows, dice, folds)
-        if not fitted:
-            continue
-        regressions[name] = fitted
-        for example, predicted in zip(scored, unseen, strict=True):
-            odd[example.case][DICE, name] = 1 - float(predicted)
-        residuals = [truth - float(predicted) for truth, predicted in zip(dice, unseen, strict=True)]
-        # a correlation with a constant is not defined
-        if np.std(dice) > 0 and np.std(unseen) > 0:
-            correlation[name] = rounded([np.corrcoef(dice, unseen)[0, 1]], 4)[0]
-        error[name] = rounded(np.abs(residuals).mean(keepdims=True), 4)[0]
-        share = coverage(residuals, folds)
-        covered |= {} if share is None else {name: round(share, 4)}
+    fits = {name: fit for name in names if (fit := _fit_dice(examples, name, odd)) is not None}
+    for name, fit in fits.items():
+        for case, predicted in fit.unseen.items():
+            odd[case][DICE, name] = 1 - predicted
     good = _good(examples, names)
     parts = _left_out({example.case: example.patient for example in examples})
     level = _choose_level(odd, misplaced, good, parts)
@@ -144,7 +127,7 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
     flagged = [round(float(np.mean(values)), 4) if values else None for values in shares]
     return Quality(
         reference=reference,
-        dice=regressions,
+        dice={name: fit.regressions for name, fit in fits.items()},
         volume={name: intervals for name in names if (intervals := fit_volume_intervals(examples, name))},
         level=round(level, 4),
         thresholds=_thresholds(_of_good(odd, good), level),
@@ -154,10 +137,49 @@ def fit_quality(examples: Sequence[Example], names: Sequence[str]) -> Quality | 
             good=sum(good.values()),
             flagged_good=flagged[0] or 0.0,
             flagged_bad=flagged[1],
-            correlation=correlation,
-            error=error,
-            coverage=covered,
+            correlation={name: fit.correlation for name, fit in fits.items() if fit.correlation is not None},
+            error={name: fit.error for name, fit in fits.items()},
+            coverage={name: fit.coverage for name, fit in fits.items() if fit.coverage is not None},
         ),
+    )
+
+
+class _DiceFit(NamedTuple):
+    """Regressions of a structure's Dice, and how reliable they were.
+
+    Attributes:
+        regressions: the better informed one first.
+        unseen: {case: Dice that a fit without its fold predicts}.
+        correlation: of predicted and true Dice; None where one of both is constant.
+        error: mean absolute error.
+        coverage: share of true Dice within the interval; None where there is no interval.
+    """
+
+    regressions: list[Regression]
+    unseen: dict[str, float]
+    correlation: float | None
+    error: float
+    coverage: float | None
+
+
+def _fit_dice(examples: Sequence[Example], name: str, odd: Mapping[str, Oddness]) -> _DiceFit | None:
+    """Fit the regressions of a structure's Dice; None where too few cases have it."""
+    scored = [example for example in examples if _has_score(example, name)]
+    rows = [figures_of(example.measures, odd[example.case], name) for example in scored]
+    dice = [float(example.dice[name] or 0.0) for example in scored]
+    folds = [example.group for example in scored]
+    fitted, unseen = fit_regressions(rows, dice, folds)
+    if not fitted:
+        return None
+    residuals = [truth - float(predicted) for truth, predicted in zip(dice, unseen, strict=True)]
+    varies = np.std(dice) > 0 and np.std(unseen) > 0
+    share = coverage(residuals, folds)
+    return _DiceFit(
+        fitted,
+        {example.case: float(predicted) for example, predicted in zip(scored, unseen, strict=True)},
+        rounded([np.corrcoef(dice, unseen)[0, 1]], 4)[0] if varies else None,
+        rounded(np.abs(residuals).mean(keepdims=True), 4)[0],
+        None if share is None else round(share, 4),
     )
 
 
@@ -225,11 +247,13 @@ def _choose_level(
     """
     cases = [*_of_good(odd, good)]
     allowed = max(FALSE_ALARMS - float(np.mean([misplaced[case] for case in cases])), FALSE_ALARMS / 2)
-    for level in _LEVELS:
+
+    def few_enough(level: float) -> bool:
         raised = _raised_unseen(odd, good, parts, level)
-        if np.mean([not misplaced[case] and raised[case] for case in cases]) <= allowed:
-            return level
-    return _LEVELS[-1]
+        return bool(np.mean([not misplaced[case] and raised[case] for case in cases]) <= allowed)
+
+    # the lower the level, the higher each threshold, and the fewer flags
+    return _LEVELS[min(bisect_left(_LEVELS, True, key=few_enough), len(_LEVELS) - 1)]
 
 
 def _of_good(odd: Mapping[str, Oddness], good: Mapping[str, bool]) -> dict[str, Oddness]:

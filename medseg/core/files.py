@@ -295,6 +295,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_limited(path: Path, most_bytes: int) -> bytes | None:
+    """Return the content of a file, of a huge one only a byte more than it may have; None if there is no such file."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(most_bytes + 1)
+    except FileNotFoundError:
+        return None
+
+
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal, as `sha256sum` prints it."""
     digest = hashlib.sha256()

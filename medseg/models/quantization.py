@@ -13,13 +13,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from medseg.core.errors import ModelError
-from medseg.core.files import write_text
+from medseg.core.files import read_limited, write_text
 from medseg.core.json_text import parse_json
 from medseg.core.wording import counted
 from medseg.plans.sections.section import Section
 
 SCHEMA_VERSION = 1
 MOST_BYTES = 4 << 20
+DICE_DIGITS = 5
+"""To which mean Dice is recorded, and its loss compared."""
 LARGEST_LOSS = 0.001
 """Of the mean Dice on validation cases: what loses more is not kept."""
 _AGAIN = "`medseg quantize` makes it again; it can be deleted, too."
@@ -82,7 +84,7 @@ class Evidence(Section):
     @property
     def loss(self) -> float:
         """How much mean Dice int8 costs; negative where it gains."""
-        return self.dice_before - self.dice_after
+        return round(self.dice_before - self.dice_after, DICE_DIGITS)
 
 
 class Quantization(Section):
@@ -155,12 +157,8 @@ def read_quantization(path: Path) -> Quantization | None:
     Raises:
         ModelError: it is damaged, or a later version of medseg wrote it.
     """
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    return parse_quantization(content, str(path))
+    content = read_limited(path, MOST_BYTES)
+    return None if content is None else parse_quantization(content, str(path))
 
 
 def parse_quantization(content: bytes, source: str) -> Quantization:

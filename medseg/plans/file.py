@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from medseg.core.errors import PlanError
-from medseg.core.files import write_text
+from medseg.core.files import read_limited, write_text
 from medseg.plans.problems import is_about, problems_in, suggestion
 from medseg.plans.schema import SCHEMA_VERSION, Plan
 
@@ -62,16 +62,15 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         PlanError: there is no such file, it is not a plan, or a key or value is not valid; the message names the key
             and what would be valid.
     """
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise PlanError(f"{path} has more than {_MOST_BYTES:,} bytes, which no plan has.")
-        text = content.decode("utf-8")
-    except FileNotFoundError:
+    content = read_limited(Path(path), _MOST_BYTES)
+    if content is None:
         beside = [other.stem for other in sorted(Path(path).parent.glob("*.yaml"))][:_MOST_NAMED]
         others = f" Beside it there {'is' if len(beside) == 1 else 'are'} {', '.join(beside)}." if beside else ""
-        raise PlanError(f"There is no plan {path}.{others}", "`medseg plan DATASET` makes one.") from None
+        raise PlanError(f"There is no plan {path}.{others}", "`medseg plan DATASET` makes one.")
+    if len(content) > _MOST_BYTES:
+        raise PlanError(f"{path} has more than {_MOST_BYTES:,} bytes, which no plan has.")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PlanError(f"{path} is not valid YAML: {error}") from None
     return parse_plan(text, str(path), overrides)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medseg.core.errors import ModelError
-from medseg.core.files import write_text
+from medseg.core.files import read_limited, write_text
 from medseg.core.labels import Labels
 from medseg.core.wording import counted
 from medseg.core.yaml_text import repeats_by_reference
@@ -37,12 +37,8 @@ def read_selection(path: Path) -> Selection | None:
     Raises:
         ModelError: it is damaged, or a later version of medseg wrote it.
     """
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    return parse_selection(content, str(path))
+    content = read_limited(path, _MOST_BYTES)
+    return None if content is None else parse_selection(content, str(path))
 
 
 def parse_selection(content: bytes, source: str) -> Selection:

@@ -13,6 +13,7 @@ from medseg.confidence.conformal import coverage, residual_bounds
 from medseg.confidence.distance import fit_distance
 from medseg.confidence.measures import CaseMeasures, Example, Shape, Sureness
 from medseg.confidence.quality import (
+    _LEVELS,
     FALSE_ALARMS,
     Quality,
     _choose_level,
@@ -193,6 +194,18 @@ def test_flags_without_a_threshold_leave_less_to_others_but_never_nothing(few: i
     level = _choose_level(odd, misplaced, good, parts)
     assert sum(_raised_unseen(odd, good, parts, level)[case] for case in odd if not misplaced[case]) <= expected
     assert level > 0.01
+
+
+@pytest.mark.parametrize("count", [12, 37, 90])
+def test_the_level_is_the_largest_that_names_few_enough(count: int) -> None:
+    random = np.random.default_rng(count)
+    odd = {f"{number}": {(kind, "a"): float(random.exponential()) for kind in ("volume", "cut", "dice")}
+           for number in range(count)}  # fmt: skip
+    good, parts = dict.fromkeys(odd, True), _left_out({case: case for case in odd})
+    share = {level: np.mean([*_raised_unseen(odd, good, parts, level).values()]) for level in _LEVELS}
+    enough = [level for level in _LEVELS if share[level] <= FALSE_ALARMS]
+    assert _choose_level(odd, dict.fromkeys(odd, False), good, parts) == (max(enough) if enough else min(_LEVELS))
+    assert [*share.values()] == sorted(share.values(), reverse=True)
 
 
 def test_a_patients_slices_do_not_vouch_for_each_other() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from medseg.inference.tiles import Views
 from medseg.io.load import load_case, load_case_image
 from medseg.models.identity import network_identity
 from medseg.models.model import Model
-from medseg.models.quantization import Evidence, Quantization
+from medseg.models.quantization import DICE_DIGITS, Evidence, Quantization
 from medseg.models.run import load_run
 from medseg.models.run_files import FoldFolder
 from medseg.networks.device import first_line, precision_name
@@ -60,7 +60,7 @@ def quantized_fold(files: FoldFolder, cases: FoldCases, callback: Callback) -> t
     for careful in (False, True):
         tried = quantization_of(model, calibration.tiles, careful)
         after = _scores(_in_int8(model, tried), cases.validation, callback)
-        evidence = _evidence(precision_name(plain.precision), calibration, before, after)
+        evidence = _evidence(model.plan.labels.names, precision_name(plain.precision), calibration, before, after)
         tried = tried.model_copy(update={"evidence": evidence})
         if tried.kept:
             break
@@ -156,28 +156,29 @@ class _Scores:
     """Scores of validation cases.
 
     Attributes:
-        dice: {structure: mean Dice}; None where no case has it.
-        seconds: mean seconds of a case, from the network's grid to labels.
-        cases: how many were scored.
+        dice: {case: {structure: Dice}}; None where neither reference nor answer has it.
+        seconds: {case: seconds from the network's grid to labels}.
         failed: {case: why it could not be scored}.
     """
 
-    dice: dict[str, float | None]
-    seconds: float
-    cases: int
-    failed: dict[str, str]
+    dice: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def mean_dice(self, name: str, cases: Collection[str]) -> float | None:
+        """Return the mean Dice of a structure over cases; None where none has it."""
+        values = [value for case in cases if (value := self.dice[case].get(name)) is not None]
+        return round(fmean(values), DICE_DIGITS) if values else None
+
+    def mean_seconds(self, cases: Collection[str]) -> float:
+        """Return the mean time of cases."""
+        return round(fmean(self.seconds[case] for case in cases), 4)
 
 
 def _scores(predictor: Predictor, cases: Sequence[Case], callback: Callback) -> _Scores:
-    """Score a predictor on labelled cases.
-
-    Raises:
-        DataError: no case could be scored.
-    """
+    """Score a predictor on labelled cases."""
     data, labels = predictor.model.plan.data, predictor.model.plan.labels
-    dice: dict[str, list[float]] = {name: [] for name in labels.names}
-    seconds: list[float] = []
-    failed: dict[str, str] = {}
+    scores = _Scores()
     predictor.warm_up()
     for case in track(cases, "validate", len(cases), callback):
         try:
@@ -189,45 +190,47 @@ def _scores(predictor: Predictor, cases: Sequence[Case], callback: Callback) -> 
         except Cancelled:
             raise
         except MedsegError as error:
-            failed[case.id] = str(error)
+            scores.failed[case.id] = str(error)
             continue
-        seconds.append(time.monotonic() - start_time)
+        scores.seconds[case.id] = time.monotonic() - start_time
         counts = confusion(reference, answer, len(labels.values))
-        for name, overlap in overlaps(counts, labels, case.annotated).items():
-            if overlap.dice is not None:
-                dice[name].append(overlap.dice)
-    if not any(dice.values()):
-        whys = "".join(f"\n  {case}: {why}" for case, why in failed.items())
-        raise DataError(f"No validation case could be scored: nothing shows what 8 bits cost.{whys}")
-    means = {name: fmean(values) if values else None for name, values in dice.items()}
-    return _Scores(means, fmean(seconds), len(seconds), failed)
+        scores.dice[case.id] = {
+            name: overlap.dice for name, overlap in overlaps(counts, labels, case.annotated).items()
+        }
+    return scores
 
 
-def _evidence(beside: str, calibration: _Calibration, before: _Scores, after: _Scores) -> Evidence:
-    """Return what int8 costs.
+def _evidence(
+    names: Sequence[str], beside: str, calibration: _Calibration, before: _Scores, after: _Scores
+) -> Evidence:
+    """Return what int8 costs on the cases that were scored in both precisions.
 
     Args:
+        names: the structures.
         beside: name of the precision that it is compared with.
         calibration: what ranges were found on.
         before: scores in that precision.
-        after: scores of the same cases in int8.
+        after: scores in int8.
+
+    Raises:
+        DataError: no case could be scored in both.
     """
+    cases = [case for case in before.dice if case in after.dice]
     # a structure that one of both lacks in every case has no Dice there, and counts as 0 where the other one has it
-    pairs = {name: (before.dice[name], after.dice[name]) for name in before.dice}
+    pairs = {name: (before.mean_dice(name, cases), after.mean_dice(name, cases)) for name in names}
     known = [pair for pair in pairs.values() if pair != (None, None)]
+    if not known:
+        whys = "".join(f"\n  {case}: {why}" for case, why in (before.failed | after.failed).items())
+        raise DataError(f"No validation case could be scored: nothing shows what 8 bits cost.{whys}")
     return Evidence(
         beside=beside,
         tiles=len(calibration.tiles),
         training_cases=len(calibration.cases),
         calibrated_on=calibration.cases,
-        validation_cases=after.cases,
-        dice_before=round(fmean(pair[0] or 0.0 for pair in known), 5),
-        dice_after=round(fmean(pair[1] or 0.0 for pair in known), 5),
-        structures={name: (_rounded(first), _rounded(second)) for name, (first, second) in pairs.items()},
-        seconds_before=round(before.seconds, 4),
-        seconds_after=round(after.seconds, 4),
+        validation_cases=len(cases),
+        dice_before=round(fmean(pair[0] or 0.0 for pair in known), DICE_DIGITS),
+        dice_after=round(fmean(pair[1] or 0.0 for pair in known), DICE_DIGITS),
+        structures=pairs,
+        seconds_before=before.mean_seconds(cases),
+        seconds_after=after.mean_seconds(cases),
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 5)

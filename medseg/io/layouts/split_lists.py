@@ -73,6 +73,11 @@ def with_split_lists(data: DataSet) -> DataSet:
             parts[id].append(entry.part)
     names = ", ".join(dict.fromkeys(entry.source for entry in entries))
     said = {part for of_case in parts.values() for part in of_case}
+    foreign = sorted(word for word in said if part_named(word) is None)
+    if foreign and len(said) - len(foreign) < 2:
+        shown = ", ".join(repr(word) for word in foreign[:_MOST_SHOWN])
+        note = f"{names} is not used as a split, and no case is kept out: {shown} is none of train, val, test, trainval"
+        return replace(data, problems=[*data.problems, note])
     unlisted = [case.id for case in data.cases if case.id not in parts]
     if said <= {"train", "trainval"}:
         note = f"{names} is not used as a split: it names {len(parts)} of {len(data.cases)} cases, and no list the rest"

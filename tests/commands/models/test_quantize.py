@@ -12,13 +12,14 @@ from toy_workspace import write_toy_workspace
 from medseg.commands.models.options import PackageOptions, QuantizeOptions
 from medseg.commands.models.package import package
 from medseg.commands.models.quantize import quantize
+from medseg.commands.models.quantize_fold import _Calibration, _evidence, _Scores
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.predict import predict
 from medseg.commands.records.verify import verify
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
-from medseg.core.errors import ModelError, PlanError
-from medseg.models.quantization import read_quantization
+from medseg.core.errors import DataError, ModelError, PlanError
+from medseg.models.quantization import LARGEST_LOSS, read_quantization
 from medseg.networks.device import cpu_has_vnni
 
 if find_spec("nncf") is None:  # `importorskip` would import its telemetry, too
@@ -117,3 +118,16 @@ def test_what_cannot_be_quantized_is_named(workspace: Path) -> None:
 def test_training_in_8_bits_is_refused(workspace: Path) -> None:
     with pytest.raises(PlanError, match="prepares a fold once it is trained"):
         train(None, workspace, TrainOptions(device="cpu", steps=1, fold="all", overrides=INT8))
+
+
+def test_only_cases_that_both_precisions_scored_are_compared() -> None:
+    """Case b failed in 8 bits: that a, the better one, is left must not look like a gain."""
+    before = _Scores({"a": {"one": 0.9}, "b": {"one": 0.5}}, {"a": 2.0, "b": 4.0})
+    after = _Scores({"a": {"one": 0.899}}, {"a": 1.0}, {"b": "no memory"})
+    found = _evidence(["one", "two"], "bf16", _Calibration(), before, after)
+    assert (found.dice_before, found.dice_after, found.validation_cases) == (0.9, 0.899, 1)
+    assert found.structures == {"one": (0.9, 0.899), "two": (None, None)}
+    assert (found.seconds_before, found.seconds_after) == (2.0, 1.0)
+    assert found.loss == LARGEST_LOSS, "0.9 - 0.899 is a little more than 0.001 in binary"
+    with pytest.raises(DataError, match="b: no memory"):
+        _evidence(["one"], "bf16", _Calibration(), before, _Scores(failed=after.failed))

@@ -107,6 +107,17 @@ def test_a_table_with_a_word_that_is_no_part_is_refused_by_the_planner(tmp_path:
         published_split(data.cases)
 
 
+def test_a_table_that_names_one_part_alone_is_said_not_to_be_used(tmp_path: Path) -> None:
+    folder = pairs(tmp_path, "a", "b", "c")
+    (folder / "split.csv").write_text("name,split\na,train\nb,train\nc,holdout\n")
+    data = read_layout(folder)
+    assert data is not None
+    assert not any("split" in case.attributes for case in data.cases)
+    assert data.problems == [
+        "split.csv is not used as a split, and no case is kept out: 'holdout' is none of train, val, test, trainval"
+    ]
+
+
 def test_a_list_for_validation_alone_leaves_the_others_to_training(tmp_path: Path) -> None:
     folder = pairs(tmp_path, "a", "b", "c")
     (folder / "valid.txt").write_text("b.png\n")  # as fast.ai's edition of CamVid
