@@ -12,9 +12,9 @@ from medseg.datasets.data_options import DataOptions
 from medseg.datasets.header_labels import labels_by_headers, naming_differences, naming_hint, survey_values
 from medseg.datasets.option_values import parse_colours, parse_structures, reading_from_options
 from medseg.datasets.segment_names import segments_from_options
-from medseg.io.formats.table import united_files
 from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.find import infer_labels
+from medseg.io.several_files import united_files
 from medseg.io.values.class_names import BACKGROUND, IGNORED, check_spellings
 from medseg.io.values.colours import (
     BLACK,

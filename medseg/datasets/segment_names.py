@@ -1,6 +1,6 @@
 """Apply the options on labels that name their structures: which names are which structure, and what overlaps mean.
 
-Such labels are RTSTRUCT, DICOM SEG, folders with a mask for each structure, and `.seg.nrrd`.
+Such labels are RTSTRUCT, DICOM SEG, masks for each structure, and `.seg.nrrd`.
 
 The result is one table for all cases, and is kept in the plan as `data.reading.segments` and `overlaps`.
 """
@@ -16,6 +16,7 @@ from medseg.core.labels import Labels
 from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.io.layouts.file_names.words import words
+from medseg.io.several_files import is_by_structure
 from medseg.io.values.named_masks import structure_names
 from medseg.io.values.overlay import set_key
 from medseg.io.values.segments import named_labels, survey_names, survey_overlaps
@@ -107,25 +108,23 @@ def _patterns_of(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _objects(cases: Sequence[Case]) -> str | None:
-    """Return a note if the masks in the folders of a set are objects of one structure; None if each is a structure.
+    """Return a note if the masks of a set are objects of one structure; None if each is a structure.
 
     Objects have names that no other case has, or numbers that run up to another one in each case.
 
     Args:
         cases: the cases whose labels name their structures.
     """
-    folders = [case.label for case in cases if case.label is not None and case.label.is_dir()]
-    names = [structure_names(folder) for folder in folders]
+    labels = [case.label for case in cases if case.label is not None and is_by_structure(case.label)]
+    names = [structure_names(label) for label in labels]
     total = sum(map(len, names))
-    if len(folders) < len(cases) or len(folders) < 2 or total == len(folders):
+    if len(labels) < len(cases) or len(labels) < 2 or total == len(labels):
         return None
     unshared = len({name for of_case in names for name in of_case}) == total
     if not unshared and not (all(map(_count_up, names)) and len({*map(len, names)}) > 1):
         return None
     most = max(map(len, names))
-    return (
-        f"the {total} masks of {len(folders)} images, up to {most} of one image, are objects of one structure, united"
-    )
+    return f"the {total} masks of {len(labels)} images, up to {most} of one image, are objects of one structure, united"
 
 
 def _count_up(names: Sequence[str]) -> bool:

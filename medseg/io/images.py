@@ -19,15 +19,8 @@ from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.content import damaged, kind_of
 from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import (
-    FORMATS,
-    answer_suffix,
-    format_of,
-    is_dicom,
-    refuse_unknown,
-    split_suffix,
-    united_files,
-)
+from medseg.io.formats.table import FORMATS, answer_suffix, format_of, is_dicom, refuse_unknown, split_suffix
+from medseg.io.several_files import is_by_structure, united_files
 from medseg.io.values.label_values import interpret_values, map_values
 from medseg.io.values.named_masks import named_otherwise, read_named_masks
 from medseg.io.values.objects import objects_in
@@ -112,7 +105,7 @@ def _read_values(path: Path, reading: Reading, grid: Image | None) -> Image:
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image
     if masks := united_files(path):
         return unite([_read_values(mask, reading, grid) for mask in masks], masks)
-    if path.is_dir() or split_reference(path) or (reading.segments and named_otherwise(path, reading.segments)):
+    if is_by_structure(path) or split_reference(path) or (reading.segments and named_otherwise(path, reading.segments)):
         with _library_errors(path):
             image = read_named_masks(path, reading, read_label, grid)
         return image.with_array(map_values(image.array, reading.map)) if reading.map else image

@@ -18,9 +18,10 @@ from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.formats.gz import unpacked_size
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import files_of, is_dicom
+from medseg.io.formats.table import is_dicom
 from medseg.io.images import AS_STORED, narrow_floats, read_label, read_stack
 from medseg.io.scan_path import scan_path
+from medseg.io.several_files import files_of
 from medseg.io.values.regrid import resample_nearest
 from medseg.plans.sections.reading import Reading
 

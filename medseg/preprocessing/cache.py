@@ -152,7 +152,7 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
 def _key(case: Case, recipe: str) -> str:
     # readers are imported in the threads that use them, what preprocesses only where a case is not in the cache
     from medseg.io.annotations.coco import content_of, split_reference
-    from medseg.io.formats.table import files_of
+    from medseg.io.several_files import files_of, is_by_structure
 
     named = [*case.channels]
     if case.label is not None and split_reference(case.label):
@@ -163,8 +163,9 @@ def _key(case: Case, recipe: str) -> str:
         named.append(case.weight_map)
         recipe += " with weights"  # of the same contents as another file, it is something else
     files = [file for name in named for file in files_of(name)]
-    # in a folder of masks, the names of the files say what they mean
-    recipe += "".join(file.name for path in named if path.is_dir() for file in files_of(path))
+    for path in filter(is_by_structure, named):  # the names of masks, or of their folders, say what they mean
+        above = path if path.is_dir() else path.parent.parent
+        recipe += "".join(file.relative_to(above).as_posix() for file in files_of(path))
     text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -219,8 +219,8 @@ def attempt(path: Path) -> bool:
         Exception: any error other than a MedsegError: a defect.
     """
     from medseg.core.errors import MedsegError
-    from medseg.io.formats.table import files_of
     from medseg.io.images import header_notes, read_image, read_label
+    from medseg.io.several_files import files_of
 
     readable = False
     for read in (read_image, read_label, header_notes, files_of):

@@ -21,10 +21,12 @@ from medseg.io.layouts.file_names.similar_names import match_similar
 from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS, chunks, remove_name
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
+from medseg.io.layouts.pairs import read_pairs
 from medseg.io.layouts.published.coco import read_coco
 from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.study_labels import label_objects
 from medseg.io.layouts.unread_entries import unread_entries
+from medseg.io.several_files import images_in, is_by_structure
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3
@@ -201,7 +203,9 @@ def find_references(path: Path) -> Side:
             return replace(find_references(path.parent), files=files, failed={}, notes=())
         except DataError:  # other files in the folder of a named file do not matter
             return Side(files)
-    data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
+    data = _data_set_of_masks(path)
+    if data is None:
+        data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
     if data is not None:
         side = _side_of(data)
         scans_beside = {scan.parent for case in data.cases for scan in case.channels}
@@ -221,6 +225,18 @@ def _side_of(data: DataSet) -> Side:
     files = {case.id: case.label for case in data.cases if case.label is not None}
     scans = {case.id: case.channels[0] for case in data.cases}
     return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
+
+
+def _data_set_of_masks(path: Path) -> DataSet | None:
+    """Return the data set whose folder of labels this is, if they are a mask for each structure; else None."""
+    if images_in(path):
+        return None
+    try:
+        data = read_pairs(path.parent, DEFAULT_NAMING)
+    except DataError:
+        return None
+    labels = [] if data is None else [case.label for case in data.cases if case.label is not None]
+    return data if labels and all(is_by_structure(label) and path in label.parents for label in labels) else None
 
 
 def _annotated_images(path: Path) -> DataSet:

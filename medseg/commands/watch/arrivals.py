@@ -24,10 +24,11 @@ from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.listing.locate import series_at
-from medseg.io.formats.table import files_of, is_image, split_suffix
+from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules
+from medseg.io.several_files import files_of
 
 _UNFINISHED = re.compile(
     r".*\.(part|partial|tmp|temp|filepart|crdownload|download|!ut|swp|lock)"  # browsers, WinSCP, FileZilla ...

@@ -21,7 +21,7 @@ from medseg.core.files import content_hash, remove_temporaries, write_text
 from medseg.core.machine.locking import open_alone
 from medseg.core.names import relative_path_problem
 from medseg.core.replacing import finish_replacing
-from medseg.io.formats.table import files_of
+from medseg.io.several_files import files_of
 
 LEDGER_NAME = "predict.jsonl"
 _SAMPLED_BYTES = 1 << 16

@@ -1,7 +1,7 @@
-"""Read an answer back with the values of its structures, also where its file knows them by their names alone.
+"""Read an answer or a reference with the values of its structures, also where these are known by names alone.
 
-DICOM objects number their segments from 1, whatever the values are, and a `.seg.nrrd` with layers holds 1 in each of
-them: what they hold means nothing without the names.
+Masks for each structure have no values, DICOM objects number their segments from 1, whatever the values are, and a
+`.seg.nrrd` with layers holds 1 in each of them: what they hold means nothing without the names.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.formats import value_names
+from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
+from medseg.io.several_files import is_by_structure
 from medseg.io.values.named_masks import draw_named_masks, structure_names
 from medseg.io.values.named_values import may_name_values, named_values
 from medseg.io.values.overlay import Together, set_key
@@ -27,8 +29,8 @@ _MOST_VALUES = 1 << 20
 
 
 def known_by_name(path: Path) -> bool:
-    """Return whether the structures of a label file are known by their names alone: DICOM objects, and layers."""
-    if is_dicom(path):
+    """Return whether the structures of a label file are known by names alone: DICOM, COCO, layers, masks for each."""
+    if is_dicom(path) or is_by_structure(path) or split_reference(path):
         return True
     return path.is_file() and may_name_values(path) and any(segment.layer for segment in named_values(path))
 

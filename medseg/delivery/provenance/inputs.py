@@ -12,7 +12,8 @@ from medseg.core.errors import DataError
 from medseg.core.files import content_hash
 from medseg.delivery.provenance.manifest import Entry, relative
 from medseg.io.dicom.elements.paths import parse_reference
-from medseg.io.formats.table import files_of, is_dicom
+from medseg.io.formats.table import is_dicom
+from medseg.io.several_files import files_of
 
 _IDENTIFIERS = (
     "PatientID",

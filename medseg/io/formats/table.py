@@ -14,12 +14,10 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.core.replacing import atomic_with_parts, finish_replacing_file
 from medseg.io.annotations import geojson
-from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import means_dicom
 from medseg.io.formats import gipl, itk, metaimage, mgh, minc, nifti, nrrd, parrec, raster, tiff
 from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.stack import Stack
-from medseg.io.layouts.file_names.words import further_mask
 
 
 @dataclass(frozen=True)
@@ -251,53 +249,6 @@ def answer_suffix(path: Path) -> str:
 def is_dicom(path: Path) -> bool:
     """Return whether a path names DICOM: a series in a folder or zip (`FOLDER#KEY`), or a file that begins as such."""
     return split_suffix(path)[1] not in FORMATS and means_dicom(Path(path))
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return a file and the others that its image depends on: the data of a header, the spacing beside a TIFF.
-
-    Of a DICOM series they are its instances, of a folder of masks the masks, of COCO's annotations the JSON file. A
-    file that cannot be read stands for itself alone.
-    """
-    file_format = FORMATS.get(split_suffix(path)[1])
-    try:
-        if reference := split_reference(path):
-            return [reference[0]]
-        if masks := united_files(path):
-            return masks
-        if is_dicom(path):
-            from medseg.io.dicom.listing.locate import instance_files  # loaded only for DICOM
-
-            return instance_files(path)
-        if path.is_dir():  # one mask for each structure
-            return sorted(file for file in path.iterdir() if is_image(file) and not file.is_dir())
-        parts = file_format.parts(path) if file_format is not None and file_format.parts is not None else []
-        return [path, *(part for part in parts if part != path)]
-    except Exception:  # a damaged header: reading the file says what is wrong
-        return [path]
-
-
-_UNITED = "#united"
-
-
-def united_path(path: Path) -> Path:
-    """Return the path that stands for a mask file together with the further masks beside it.
-
-    >>> united_path(Path("masks/p4.png")).name
-    'p4#united.png'
-    """
-    stem, suffix = split_suffix(path)
-    return path.with_name(f"{stem}{_UNITED}{suffix}")
-
-
-def united_files(path: Path) -> list[Path]:
-    """Return the mask files that such a path stands for: `p4.png`, `p4_1.png`, ...; [] for any other path."""
-    base, united, _ = path.name.rpartition(_UNITED)
-    if not united or not path.parent.is_dir() or path.exists():
-        return []
-    named = {file: split_suffix(file)[0] for file in sorted(path.parent.iterdir()) if is_image(file)}
-    masks = [file for file, stem in named.items() if stem == base or further_mask(stem, base)]
-    return sorted(masks, key=lambda file: (named[file] != base, len(file.name), file.name))
 
 
 def refuse_unknown(path: Path) -> NoReturn:

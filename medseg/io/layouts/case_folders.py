@@ -13,7 +13,7 @@ from medseg.io.layouts.dataset import DataSet, Naming, sentences
 from medseg.io.layouts.file_names.roles import Files, cases_of, left_aside, settle_roles
 from medseg.io.layouts.file_names.side_folders import is_side_folder
 from medseg.io.layouts.file_names.words import chunks, common_start, names_labels, remove_name
-from medseg.io.values.named_masks import image_files
+from medseg.io.several_files import images_in
 
 _FEWEST_NESTED = 2
 """A single folder of folders with an image each is more likely something else than a case."""
@@ -58,7 +58,7 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     folders = [path for path in inside if not is_side_folder(path)]
     for inner in folders:
-        images = image_files(inner)
+        images = images_in(inner)
         if images:
             roles, clashing = _roles([split_suffix(path)[0] for path in images], inner.name, images)
             if clashing:
@@ -66,7 +66,7 @@ def files_of_folders(folder: Path) -> tuple[Files, dict[str, str]]:
             else:
                 direct[inner.name] = roles
             continue
-        below = {path.name: image_files(path) for path in sorted(inner.iterdir()) if path.is_dir()}
+        below = {path.name: images_in(path) for path in sorted(inner.iterdir()) if path.is_dir()}
         if below and all(len(images) == 1 or (images and names_labels(name)) for name, images in below.items()):
             nested[inner.name] = {name: images[0] for name, images in below.items()}
             folders_of_masks |= {name for name, images in below.items() if len(images) > 1}
@@ -87,7 +87,7 @@ def _mask_folders(case_folder: Path, wanted: str | None) -> dict[str, Path]:
     """
     folders = sorted(path for path in case_folder.iterdir() if path.is_dir())
     fitting = [path for path in folders if (names_labels(path.name) if wanted is None else path.name == wanted)]
-    return {path.name: path for path in fitting if image_files(path)}
+    return {path.name: path for path in fitting if images_in(path)}
 
 
 def _roles(stems: list[str], case: str, images: list[Path]) -> tuple[dict[str, Path], list[str]]:

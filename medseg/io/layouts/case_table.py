@@ -10,12 +10,12 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.names import declared_path
 from medseg.core.wording import counted, first_few
 from medseg.io.annotations.coco import split_reference
-from medseg.io.formats.table import is_dicom, is_image, split_suffix, united_files
+from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
-from medseg.io.values.named_masks import image_files
+from medseg.io.several_files import structure_masks, united_files
 
 NAME = "cases.csv"
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
@@ -163,7 +163,7 @@ def _case(
         return case, Why(f"there is no image file {absent[0]}", "missing image", absent[0])
     if weight_map is not None and not weight_map.is_file():
         return case, Why(f"there is no weight map {weight_map}", "missing image", weight_map)
-    exists = label_file.is_file() or _is_annotated(label_file) or is_dicom(label_file) or bool(image_files(label_file))
+    exists = label_file.is_file() or _is_annotated(label_file) or is_dicom(label_file)
     return case, None if exists else Why(f"there is no label file {label_file}", "missing label", label_file)
 
 
@@ -173,6 +173,6 @@ def _resolve(name: str, *roots: Path) -> Path:
 
 
 def _is_annotated(path: Path) -> bool:
-    """Return whether a path names an image in a JSON file of COCO, or several masks, that are there."""
+    """Return whether a path names an image in a JSON file of COCO, or masks, that are there."""
     reference = split_reference(path)
-    return bool(united_files(path)) if reference is None else reference[0].is_file()
+    return bool(united_files(path) or structure_masks(path)) if reference is None else reference[0].is_file()

@@ -16,9 +16,10 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.labels import NO_BACKGROUND, Labels
 from medseg.core.wording import counted, first_few
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.formats.table import is_image, united_files, united_path
+from medseg.io.formats.table import is_image
 from medseg.io.images import AS_STORED
 from medseg.io.layouts.file_names.words import further_mask
+from medseg.io.several_files import united_files, united_path
 from medseg.plans.sections.reading import Reading
 
 Layout = Literal[

@@ -58,6 +58,7 @@ medseg understands:
 - {NAME} with channel_names, labels and file_ending, beside imagesTr/ and labelsTr/ (nnU-Net v2)
 - a JSON file with a training list of image, label and fold (MONAI, Auto3DSeg), or one of MIST's with train-data
 - images/ beside labels/ or masks/, with equal or similar file names; CASE_0000, CASE_0001 are channels of CASE
+- masks by structure: masks/IMAGE/STRUCTURE.png, masks/STRUCTURE/IMAGE.png, CASE/segmentations/STRUCTURE.nii.gz
 - JPEGImages/ beside SegmentationClass/ (Pascal VOC)
 - images/ beside annotations/trimaps/ (Oxford-IIIT pets)
 - leftImg8bit/ beside gtFine/ (Cityscapes, IDD)

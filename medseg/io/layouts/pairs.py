@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import DataError
-from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
 from medseg.io.layouts.file_names.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
 from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
 from medseg.io.layouts.file_names.words import names_images, names_labels, words
-from medseg.io.values.named_masks import image_files
+from medseg.io.layouts.mask_folders import labels_of_masks
 
 IMAGES = ("images", "imagesTr")
 LABELS = ("labels", "masks", "labelsTr")
@@ -56,9 +55,10 @@ def read_paired(folder: Path, image_folder: Path, label_folder: Path) -> DataSet
     folders = image_folder, label_folder
     images, problems = images_by_stem(image_folder)
     labels, label_problems = images_by_stem(label_folder)
-    if not labels:  # labels/CASE/liver.nii.gz: a folder of masks for each case
-        labels = {path.name: path for path in sorted(label_folder.iterdir()) if image_files(path)}
     problems |= label_problems
+    if not labels:
+        labels, unclear = labels_of_masks(label_folder, images)
+        problems |= unclear
     groups = group_by_case(images, known=labels)
     notes = []
     if groups.keys().isdisjoint(labels) and images and labels:
@@ -85,13 +85,6 @@ def _similar(
         if pairs:
             image_of = {label: image for image, label in pairs.items()}
             return candidates, {image_of.get(label, label): path for label, path in labels.items()}
-    structures = [name for name, path in labels.items() if path.is_dir() and images_by_stem(path)[0].keys() & images]
-    if structures and len(structures) == len(labels):
-        raise DataError(
-            f"{folders[1]} has a folder for each structure ({first_few(structures)}), with a mask for each image.",
-            f"Lay the masks out by image: {folders[1].name}/IMAGE/{structures[0]}.png and so on, a folder for each "
-            "image with a file for each structure.",
-        )
     names = [", ".join(sorted(path.name for path in side.values())[:2]) for side in (images, labels)]
     raise DataError(
         f"Names in {folders[0]} ({names[0]}, ...) and in {folders[1]} ({names[1]}, ...) do not say which image belongs "
@@ -146,7 +139,7 @@ def _only(folder: Path, candidates: list[Path], option: str) -> Path | None:
             f"{folder} has {' and '.join(path.name + '/' for path in candidates)}: which is meant is not clear.",
             f"Choose one: {option} {candidates[0].name}."
             + (
-                " Where each holds the masks of one structure, lay them out by image: masks/IMAGE/STRUCTURE.png."
+                " Where each holds the masks of one structure, put them into one folder: masks/STRUCTURE/IMAGE.png."
                 if by_structure
                 else ""
             ),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from medseg.io.annotations.coco import split_reference
 from medseg.io.dicom.elements.paths import parse_reference
-from medseg.io.formats.table import FORMATS, files_of, split_suffix, united_files
+from medseg.io.formats.table import FORMATS, split_suffix
+from medseg.io.several_files import files_of, masks_in_each, united_files
 
 
 class UsedPaths:
@@ -97,7 +98,8 @@ def _files(path: Path) -> Sequence[Path]:
         return [absolute(reference.container)]
     if annotated := split_reference(path):
         return [absolute(annotated[0])]
-    return [absolute(file) for file in united_files(path) or [path]]
+    masks = united_files(path) or [mask for _, mask in masks_in_each(path)]
+    return [absolute(file) for file in masks or [path]]
 
 
 def absolute(path: Path) -> Path:

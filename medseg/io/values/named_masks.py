@@ -1,9 +1,9 @@
-"""Read labels that name their structures: a folder of mask files, a file whose values have names, or COCO's outlines.
+"""Read labels that name their structures: mask files, a file whose values have names, or COCO's outlines.
 
 Names of values are in the header of `.seg.nrrd`, or in a list beside the file (`named_values`). What is read here is
 read as the same content in DICOM SEG is: names are looked up in `Reading.segments`, and `Reading.overlaps` says what
-overlaps mean. Layouts give a folder of masks as the label of a case; TotalSegmentator's
-data set is laid out so (`CASE/ct.nii.gz` beside `CASE/segmentations/STRUCTURE.nii.gz`).
+overlaps mean. Layouts give a mask for each structure as the label of a case: a folder of them, as TotalSegmentator's
+data set has it (`CASE/segmentations/STRUCTURE.nii.gz`), or `masks/*/IMAGE.png` (`io.several_files`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image, describe_grid_difference
 from medseg.io.annotations.coco import categories_of, listed_image, split_reference
 from medseg.io.annotations.coco_objects import read_objects
-from medseg.io.formats.table import FORMATS, is_image, split_suffix
+from medseg.io.formats.table import FORMATS, split_suffix
+from medseg.io.several_files import is_by_structure, structure_masks
 from medseg.io.values.class_names import read_lines
 from medseg.io.values.named_values import LIST, may_name_values, named_values, names_in_header
 from medseg.io.values.overlay import Overlay
@@ -45,19 +46,12 @@ class _Mask:
     voxels: NDArray[np.bool_]
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files in a folder, sorted by name; [] for a path that is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
-
-
 def structure_names(path: Path) -> list[str]:
-    """Return the names of the structures in a folder of masks or a label file; [] for a label without names."""
+    """Return the names of the structures in masks for each, or in a label file; [] for a label without names."""
     if split_reference(path):
         return categories_of(path)
-    if path.is_dir():
-        return [split_suffix(file)[0] for file in image_files(path)]
+    if is_by_structure(path):
+        return [name for name, _ in structure_masks(path)]
     return [segment.name for segment in named_values(path)] if may_name_values(path) else []
 
 
@@ -67,7 +61,7 @@ def drawn_names(path: Path) -> list[str]:
     Raises:
         DataError: the file cannot be read.
     """
-    if split_reference(path) or path.is_dir() or not names_in_header(path):
+    if split_reference(path) or is_by_structure(path) or not names_in_header(path):
         return structure_names(path)
     array = FORMATS[split_suffix(path)[1]].read(path).array
     present = [{*np.unique(layer).tolist()} for layer in array.reshape(-1, *array.shape[2:])]
@@ -84,10 +78,10 @@ def named_otherwise(path: Path, segments: Mapping[str, int]) -> bool:
     Where names and values say the same, the values can be read as they are stored, which is many times faster.
 
     Args:
-        path: the folder or file.
+        path: of the label.
         segments: the value of each name, or pattern of names.
     """
-    if path.is_dir() or split_reference(path) or not names_in_header(path):
+    if is_by_structure(path) or split_reference(path) or not names_in_header(path):
         return bool(structure_names(path))  # a list beside a mask is compared with the values in it
     named = named_values(path)
     values = values_by_number({number: segment.name for number, segment in enumerate(named)}, segments)
@@ -98,9 +92,9 @@ def read_named_masks(path: Path, reading: Reading, read_mask: ReadMask, scan: Im
     """Read a label that names its structures as a label map (1, z, y, x), by these names.
 
     Args:
-        path: the folder or file, or an image's annotations (`FILE.json#image-ID`).
+        path: of the label: masks for each structure, a file, or an image's annotations (`FILE.json#image-ID`).
         reading: `segments` has the value of each name, `overlaps` says what overlaps mean.
-        read_mask: reads one file of a folder.
+        read_mask: reads one mask file.
         scan: the scan that annotations were drawn on, whose grid the label map gets; None where it is not known.
 
     Returns:
@@ -121,9 +115,9 @@ def draw_named_masks(
     """Draw the structures of a label that names them; overlaps are not settled here.
 
     Args:
-        path: the folder or file, or an image's annotations.
-        reading: as in `read_named_masks`.
-        read_mask: reads one file of a folder.
+        path: as in `read_named_masks`.
+        reading: likewise.
+        read_mask: reads one mask file.
         scan: as in `read_named_masks`.
 
     Returns:
@@ -143,8 +137,8 @@ def draw_named_masks(
         by_value.setdefault(value, name)
     if split_reference(path):
         grid, masks = _masks_of_annotations(path, reading, scan)
-    elif path.is_dir():
-        grid, masks = _masks_of_folder(path, reading, read_mask)
+    elif is_by_structure(path):
+        grid, masks = _masks_by_structure(path, reading, read_mask)
     elif names_in_header(path):
         grid, masks = _masks_of_header(path, reading)
     else:
@@ -183,17 +177,18 @@ def values_by_number(names: Mapping[int, str], segments: Mapping[str, int]) -> d
     return value_by_number
 
 
-def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tuple[Image, Iterator[_Mask]]:
-    """Return the grid of a folder of masks, and the masks that are meant, one read at a time.
+def _masks_by_structure(path: Path, reading: Reading, read_mask: ReadMask) -> tuple[Image, Iterator[_Mask]]:
+    """Return the grid of masks for each structure, and the masks that are meant, one read at a time.
 
     Raises:
         DataError: there is no mask, or one of them is not a mask of one structure on the grid of the others.
     """
-    files = image_files(folder)
-    if not files:
-        raise DataError(f"{folder} holds no mask file.", "Expected one for each structure, such as liver.nii.gz.")
+    named = structure_masks(path)
+    if not named:
+        raise DataError(f"{path} holds no mask file.", "Expected one for each structure, such as liver.nii.gz.")
+    names, files = zip(*named, strict=True)
     plain = _without_names(reading)
-    values = values_by_number(dict(enumerate(split_suffix(file)[0] for file in files)), reading.segments)
+    values = values_by_number(dict(enumerate(names)), reading.segments)
     first = read_mask(files[0], plain)
 
     def masks() -> Iterator[_Mask]:
@@ -212,10 +207,10 @@ def _masks_of_folder(folder: Path, reading: Reading, read_mask: ReadMask) -> tup
             if len(present[present != 0]) > 1:
                 shown = ", ".join(map(str, present[:_MOST_SHOWN].tolist()))
                 raise DataError(
-                    f"{file} holds the values {shown}; expected 0 and one other value, as a file in a folder of masks "
-                    "is one structure.",
+                    f"{file} holds the values {shown}; expected 0 and one other value, as it is the mask of one "
+                    "structure.",
                     "Give a label file for each case that holds all structures by pattern: --images '*/ct.nii.gz' "
-                    f"--labels '*/{folder.name}/{file.name}', for example.",
+                    f"--labels '*/{file.parent.name}/{file.name}', for example.",
                 )
             yield _Mask(values[number], image.array[0] != 0)
 

@@ -1,6 +1,6 @@
 """Tell the objects in a label apart: by what the label says itself, else by which voxels touch.
 
-COCO's annotations, a folder with a mask for each object, several masks of one image, and a map of numbers beside the
+COCO's annotations, a mask for each object, several masks of one image, and a map of numbers beside the
 label (`instances/`, as `medseg labelme --instances` and `medseg predict --instances` write it) say it. In all other
 labels an object is a group of voxels of one structure that touch at faces, edges or corners.
 """
@@ -18,8 +18,9 @@ from medseg.core.image import Image
 from medseg.core.numbered_objects import number_objects
 from medseg.io.annotations.coco import split_reference
 from medseg.io.annotations.coco_objects import read_objects
-from medseg.io.formats.table import split_suffix, united_files
-from medseg.io.values.named_masks import ReadMask, image_files, values_by_number
+from medseg.io.formats.table import split_suffix
+from medseg.io.several_files import is_by_structure, structure_masks, united_files
+from medseg.io.values.named_masks import ReadMask, values_by_number
 from medseg.plans.sections.reading import Reading
 
 OBJECT_FOLDERS = ("instances", "SegmentationObject")
@@ -45,7 +46,7 @@ def instance_map(path: Path, answer: bool = False) -> Path | None:
 
 def tells_objects_apart(path: Path, answer: bool = False) -> bool:
     """Return whether a label says itself which voxels are one object; `answer` as in `instance_map`."""
-    return bool(split_reference(path) or united_files(path) or path.is_dir() or instance_map(path, answer))
+    return bool(split_reference(path) or united_files(path) or is_by_structure(path) or instance_map(path, answer))
 
 
 def objects_in(
@@ -98,8 +99,7 @@ def _masks(path: Path, label: Image, reading: Reading, read_mask: ReadMask) -> I
         yield from (drawn.pixels[np.newaxis] for drawn in objects if drawn.category in meant and not drawn.crowd)
     elif united := united_files(path):
         yield from (read_mask(file, plain).array[0] != 0 for file in united)
-    elif path.is_dir():
-        files = image_files(path)
-        values = values_by_number(dict(enumerate(split_suffix(file)[0] for file in files)), reading.segments)
+    elif named := structure_masks(path):
+        values = values_by_number({number: name for number, (name, _) in enumerate(named)}, reading.segments)
         if len({*values.values()}) < len(values):  # else each is a structure
-            yield from (read_mask(files[number], plain).array[0] != 0 for number in values)
+            yield from (read_mask(named[number][1], plain).array[0] != 0 for number in values)

@@ -15,6 +15,7 @@ from medseg.io.dicom.elements.paths import file_at
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
 from medseg.io.load import load_grid
+from medseg.io.several_files import is_by_structure
 from medseg.io.values import named_masks
 from medseg.io.values.header_names import read_by_name
 from medseg.io.values.named_values import may_name_values
@@ -31,7 +32,7 @@ def named_labels(cases: Sequence[Case], headers: bool | None = None) -> list[Cas
             to show: where names have several values or segments lie in layers, or other labels have nothing but names.
     """
     labelled = [(case, case.label) for case in cases if case.label is not None]
-    named = {case.id for case, label in labelled if label.is_dir() or split_reference(label) or is_dicom(label)}
+    named = {case.id for case, label in labelled if is_by_structure(label) or split_reference(label) or is_dicom(label)}
     if headers or (headers is None and (named or read_by_name(label for _, label in labelled))):
         named |= {case.id for case, label in labelled if may_name_values(label) and named_masks.structure_names(label)}
     return [case for case, _ in labelled if case.id in named]

@@ -122,3 +122,13 @@ def test_the_command(files: tuple[Path, Path], tmp_path: Path, command_line: Cal
     (record,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert record["structures"] == ["value 1"]
     assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(("masks", "reference"), [("a/{}.nii.gz", "a"), ("{}/a.nii.gz", "*/a.nii.gz")])
+def test_masks_of_each_structure_are_shown_by_name(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path], masks: str, reference: str
+) -> None:
+    for name in ("liver", "spleen"):
+        save_nifti(tmp_path / "masks" / masks.format(name), np.roll(LABEL, len(name), axis=2))
+    options = medseg.ViewOptions(output=tmp_path / "page.html", reference=tmp_path / "masks" / reference)
+    assert medseg.view(files[0], options=options).structures == ("liver", "spleen")

@@ -10,8 +10,9 @@ from sets.coco_files import CATEGORIES, annotation, box, image, write_coco
 from medseg.core.errors import DataError
 from medseg.io.annotations.coco import categories_of, content_of, read_coco_file
 from medseg.io.annotations.coco_objects import decode_mask, read_objects
-from medseg.io.formats.table import files_of, is_dicom
+from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
+from medseg.io.several_files import files_of
 from medseg.plans.sections.reading import Reading
 
 NAMES = Reading(segments={"cell": 1, "nucleus": 3})

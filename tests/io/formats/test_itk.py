@@ -12,8 +12,9 @@ import SimpleITK as sitk
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.io.formats.table import files_of, is_image
+from medseg.io.formats.table import is_image
 from medseg.io.images import read_image, read_label, write_label
+from medseg.io.several_files import files_of
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 DIRECTION = (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6)

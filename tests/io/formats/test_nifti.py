@@ -10,8 +10,9 @@ from builders import OBLIQUE
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.io.formats.table import files_of, is_image
+from medseg.io.formats.table import is_image
 from medseg.io.images import header_notes, read_image, read_label, write_label
+from medseg.io.several_files import files_of
 
 
 def test_axes_and_affine_are_as_stored(tmp_path):

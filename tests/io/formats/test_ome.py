@@ -9,10 +9,10 @@ import pytest
 import tifffile
 
 from medseg.core.errors import DataError
-from medseg.io.formats.table import files_of
 from medseg.io.images import read_image, read_label
 from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.folder_of_scans import scans_of_folder
+from medseg.io.several_files import files_of
 
 PLANES = np.arange(3 * 8 * 10, dtype=np.uint16).reshape(3, 8, 10)
 HEAD = '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'

@@ -14,8 +14,9 @@ from nibabel.testing import data_path
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.io.formats.table import answer_suffix, files_of, is_image
+from medseg.io.formats.table import answer_suffix, is_image
 from medseg.io.images import header_notes, read_image, read_label, read_stack, write_label
+from medseg.io.several_files import files_of
 
 PHANTOM = "phantom_EPI_asc_CLEAR_2_1"
 VTK = """# vtk DataFile Version 3.0

@@ -11,8 +11,9 @@ from medseg.core.errors import DataError
 from medseg.core.image import Image
 from medseg.io.formats import table
 from medseg.io.formats.stack import Stack
-from medseg.io.formats.table import Format, answer_suffix, files_of, is_image, register, split_suffix
+from medseg.io.formats.table import Format, answer_suffix, is_image, register, split_suffix
 from medseg.io.images import read_image, read_label, read_stack, write_label
+from medseg.io.several_files import files_of
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from PIL import Image as pillow
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.image import Image
-from medseg.io.formats.table import files_of
 from medseg.io.images import read_image, read_label, read_stack, write_label
 from medseg.io.load import first_look, load_case_image
+from medseg.io.several_files import files_of
 
 PLANE = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
 STACK = np.stack([PLANE, PLANE[::-1], PLANE // 2])

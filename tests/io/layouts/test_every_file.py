@@ -11,11 +11,11 @@ from medseg.commands.data.check import check
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.io.formats.table import united_files
 from medseg.io.images import read_image
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.folder_of_scans import scans_of_folder
+from medseg.io.several_files import united_files
 
 LAYOUTS = {
     "pairs": ("images/{}.nii.gz", "labels/{}.nii.gz"),

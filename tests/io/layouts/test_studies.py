@@ -13,12 +13,13 @@ from dicom.studies import described, mr, radiograph, study
 from medseg.core.case import read_cases, write_cases
 from medseg.core.errors import DataError
 from medseg.io.dicom.listing.locate import series_at
-from medseg.io.formats.table import answer_suffix, files_of, is_dicom
+from medseg.io.formats.table import answer_suffix, is_dicom
 from medseg.io.images import read_image
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules, parse_rules, studies_in
+from medseg.io.several_files import files_of
 
 
 def test_a_folder_and_a_zip_of_one_name_are_two_studies(tmp_path: Path) -> None:

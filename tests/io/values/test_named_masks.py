@@ -58,6 +58,8 @@ def make(tmp_path, save_nifti):
         ("{case}/segmentations/{name}.nii.gz", "{case}/ct.nii.gz"),
         ("{case}/masks/{name}.nii.gz", "{case}/{case}.nii.gz"),
         ("labels/{case}/{name}.nii.gz", "images/{case}.nii.gz"),
+        ("labels/{name}/{case}.nii.gz", "images/{case}.nii.gz"),
+        ("labels/{name}/{case}_{name}.nii.gz", "images/{case}_0000.nii.gz"),
     ],
 )
 @pytest.mark.parametrize("stored", [1, 255])
@@ -71,8 +73,10 @@ def test_a_mask_for_each_structure(make, layout, image, stored):
         np.testing.assert_array_equal(read_label(case.label, data.reading).array[0], expected)
 
 
-def test_masks_that_overlap(make):
-    folder = make([{"liver": cube(0, length=4), "spleen": cube(3)}] * 2)
+@pytest.mark.parametrize("order", ["{case}/{name}", "{name}/{case}"])
+def test_masks_that_overlap(make, order):
+    tables = [{"liver": cube(0, length=4), "spleen": cube(3)}] * 2
+    folder = make(tables, f"labels/{order}.nii.gz", "images/{case}.nii.gz")
     data = find_data(folder, DataOptions())
     with pytest.raises(DataError, match="liver and spleen overlap in 4 voxels"):
         read_label(data.cases[0].label, data.reading)

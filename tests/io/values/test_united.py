@@ -7,10 +7,10 @@ from sets.layout_files import write_pictures
 from medseg.core.errors import DataError
 from medseg.datasets.data_options import DataOptions
 from medseg.datasets.find_data import find_data
-from medseg.io.formats.table import files_of
 from medseg.io.images import read_label
 from medseg.io.layouts.folder_of_scans import scans_of_folder
 from medseg.io.load import load_case
+from medseg.io.several_files import files_of
 
 
 def mask(*rows: int, value: int = 255) -> np.ndarray:
