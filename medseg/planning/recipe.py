@@ -117,7 +117,7 @@ def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[
         }
         reasons = {
             "steps": "a short run for a CPU; --budget fits it to a wall-clock time",
-            "optimizer": "more Dice in a short run than with AdamW, and than with SGD (docs/benchmarks/accuracy.md)",
+            "optimizer": "more Dice in a short run than with AdamW (docs/benchmarks/accuracy.md)",
             "average_weights": "their moving average is better while the rate is high (docs/benchmarks/accuracy.md)",
         }
     augmentation, reasons["augmentation"] = dict(_AUGMENTATION), "nnU-Net's probabilities and ranges"
