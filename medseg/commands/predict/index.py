@@ -121,11 +121,23 @@ def write_index(
     title = f"{model.plan.name}, {model.configuration_name}"
     judged = bool(result.quality) and is_own_page(output / QUALITY)
     try:
-        page = index_page(title, shown, without_uids(result.failed, folders), model.plan.labels, judged)
+        failed, labels = without_uids(result.failed, folders), model.plan.labels
+        page = index_page(title, shown, failed, labels, judged, _passed_over(result, folders))
         write_page(output / INDEX, page)
     except Exception as error:  # a page may not cost the answers their volumes and manifest
         return replace(result, notes=(*result.notes, f"{INDEX} could not be written: {error}"))
     return replace(result, notes=(*result.notes, *notes), page=output / INDEX)
+
+
+def _passed_over(result: PredictResult, folders: tuple[Path, Path]) -> dict[str, int]:
+    """Return {sentence on scans that have no answer: how many they are}, without UIDs.
+
+    Args:
+        result: of the prediction.
+        folders: that of the answers, and that of the scans, in which the paths are.
+    """
+    told = [replace(entry, path=entry.path.relative_to(folders[1])).told() for entry in result.passed_over]
+    return dict(zip(without_uids(told, folders), (entry.scans for entry in result.passed_over), strict=True))
 
 
 def _without_paths(case: CaseShown, folders: Sequence[Path]) -> CaseShown:

@@ -51,7 +51,12 @@ class CaseShown:
 
 
 def index_page(
-    title: str, shown: Sequence[CaseShown], failed: Mapping[str, str], labels: Labels, judged: bool = False
+    title: str,
+    shown: Sequence[CaseShown],
+    failed: Mapping[str, str],
+    labels: Labels,
+    judged: bool = False,
+    passed_over: Mapping[str, int] | None = None,
 ) -> Page:
     """Return the page.
 
@@ -61,10 +66,12 @@ def index_page(
         failed: {case: why it has no answer}.
         labels: The structures.
         judged: Whether the page of quality flags lies beside this one.
+        passed_over: {sentence on scans that could be read and have no answer: how many they are}.
     """
     doubtful = [case for case in shown if case.notes]
     figures = [(str(len(shown)), "answer" if len(shown) == 1 else "answers")]
     figures += [(str(len(failed)), "failed")] if failed else []
+    figures += [(str(sum(passed_over.values())), "passed over")] if passed_over else []
     figures += [(str(len(doubtful)), "with a warning")]
     digits = {name: digits_for(case.volumes.get(name) for case in shown) for name in labels.names}
     caption = "Of each structure the slice where it is largest, outlined; a name leads to the scan with its answer."
@@ -75,6 +82,7 @@ def index_page(
     cards = [_card(case, labels, digits) for case in shown[:MOST_CARDS]]
     sections = [
         Section("failed", "Failed", [Notes([f"{case}: {why}" for case, why in failed.items()], "error")]),
+        *([Section("passed_over", "Passed over", [Notes([*passed_over], "warning")])] if passed_over else []),
         Section("sheet", "Contact sheet", [Sheet(caption, cards)]),
         Section("volumes", "Volumes", [_volumes(shown, labels, digits)]),
     ]

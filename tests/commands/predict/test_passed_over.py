@@ -75,12 +75,15 @@ def test_the_summary_counts_them_and_its_command_answers_them(
     monkeypatch.chdir(tmp_path)
     write_scans(Path("scans"), 2)
     write_scans(Path("scans/more scans"), 3)
-    assert run(f"predict --folds 0 scans out -m {small_model} --device=cpu --no-page") == 0
+    assert run(f"predict --folds 0 scans out -m {small_model} --device=cpu") == 0
     out = capsys.readouterr().out
     assert "2 scans segmented in" in out
     assert ", 3 passed over;" in out
     told = "warning: 3 scans in scans/more scans were passed over, as they do not lie where the answered scans do: "
     (command,) = [line.removeprefix(told) for line in out.splitlines() if line.startswith(told)]
+    page = Path("out/index.html").read_text()
+    assert "3 scans in more scans were passed over" in page
+    assert str(tmp_path) not in page
     assert shlex.split(command)[:6] == ["medseg", "predict", "--folds", "0", "scans/more scans", "out_more scans"]
     entry = json.loads(Path("out/manifest.json").read_text())["commands"]["predict"]
     assert entry["passed_over"] == [{"file": "more scans", "scans": 3}]

@@ -100,6 +100,28 @@ def test_a_structure_of_a_picture_is_where_it_lies(tmp_path: Path) -> None:
     assert np.nonzero(mixed)[1].min() > np.nonzero(scan_only)[1].mean()
 
 
+@needs_chromium
+@pytest.mark.slow
+def test_a_click_on_a_name_shows_where_it_is_in_a_picture(tmp_path: Path) -> None:
+    label = np.zeros((1, 1, 20, 40), np.uint8)
+    label[0, 0, 5:15, 4:14], label[0, 0, 5:15, 30:34] = 1, 2
+    scan = Image(np.full((3, 1, 20, 40), 200, np.uint8), np.eye(4), spacing_known=False)
+    scene = make_scene("picture", scan, {"mask": scan.with_array(label)}, {1: "cell", 2: "other"})
+    press = 'document.querySelectorAll("button.name")[0].click();'
+    ready = 'document.body.dataset.state = "ready";'
+    (tmp_path / "page.html").write_text(view_page(scene).replace(ready, ready + press))
+    panel = shown(tmp_path / "page.html", tmp_path)[60:, : SIZE[0] - 330]
+    mixed = np.abs(panel - (0.4 * 200 + 0.6 * np.array(BLUE))).max(axis=-1) < 3
+    dark, white = np.abs(panel - 0.35 * 200).max(axis=-1) < 3, (panel == 255).all(axis=-1)
+    assert mixed.sum() / (mixed.sum() + dark.sum()) == pytest.approx(100 / 748, rel=0.1)  # and a frame of 52 pixels
+    assert white.sum() > 0.2 * mixed.sum()
+    told = "document.getElementById('position').textContent"
+    script = f'{press} const first = {told}; {press} document.title = "(" + first + "; " + {told} + ")";'
+    (tmp_path / "page.html").write_text(view_page(scene).replace(ready, ready + script))
+    ended = dump(tmp_path / "page.html", tmp_path, graphics=GRAPHICS)
+    assert "(cell: x 4 to 13, y 5 to 14 (pixels from the upper left); )" in ended
+
+
 def test_the_page_asks_for_nothing() -> None:
     """No address of another host stands in what a browser would load, and its policy forbids to load any."""
     page = view_page(volume_scene())
