@@ -117,10 +117,9 @@ def write_raw(data: Path, raw: Path, left_out: set[str]) -> None:
     (target / "dataset.json").write_text(json.dumps(content))
 
 
-def scores(answers: Path, test: Path, name: str) -> dict[str, object]:
+def scores(answers: Path, test: Path) -> dict[str, object]:
     """Score answers with `medseg evaluate` and return Dice."""
-    structures = [] if name == "hippocampus" else OPTIONS[name][:2]
-    medseg("evaluate", answers, test / "labels", "--no-surface", *structures, cwd=test.parent)
+    medseg("evaluate", answers, test / "labels", "--no-surface", cwd=test.parent)
     metrics = json.loads((answers / "metrics.json").read_text())
     return {
         "dice": round(metrics["overall"]["measures"]["dice"]["mean"], 4),
@@ -140,7 +139,7 @@ def ours(data: Path, place: Path, arm: str, budget: str, seed: int) -> dict[str,
     predict = medseg("predict", place / "test" / "images", "out", "--no-page", "--no-mirror", cwd=run)
     record = json.loads(next(run.glob("runs/*/*/fold_0/run.json")).read_text())
     found = {"steps": record["steps"], "train_s": round(train, 1), "predict_s": round(predict, 1)}
-    return {**found, "precision": record["precision"], **scores(run / "out", place / "test", data.name)}
+    return {**found, "precision": record["precision"], **scores(run / "out", place / "test")}
 
 
 def prepare_theirs(data: Path, place: Path, nnunet: Path, environment: dict[str, str], memory: int | None) -> str:
@@ -201,7 +200,7 @@ def theirs(data: Path, place: Path, nnunet: Path, arm: str, budget: str, seed: i
     for answer in out.glob("*.png"):
         whiten(answer)
     more = {"steps": found["steps"], "step_ms": found["step_ms"], "precision": "fp32"}
-    return {**more, **seconds, **scores(out, place / "test", data.name)}
+    return {**more, **seconds, **scores(out, place / "test")}
 
 
 def whiten(answer: Path) -> None:
