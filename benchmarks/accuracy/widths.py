@@ -20,7 +20,6 @@ from pathlib import Path
 from accuracy import HERE, OPTIONS
 from cpu_steps import FEW_VALIDATIONS, medseg_here, steps_in
 
-from medseg.models.workspace import Workspace
 from medseg.plans.file import load_plan
 
 PLAN = "widths"
@@ -37,7 +36,7 @@ def settings_of(place: Path, width: float, more: list[str]) -> list[str]:
 
 def train(place: Path, settings: list[str], steps: int, seed: int) -> dict[str, object]:
     """Train fold 0 and return the scores of its validation."""
-    runs = Workspace(place).root / "runs"
+    runs = place / "runs"
     shutil.rmtree(runs, ignore_errors=True)
     changes = [part for one in (*FEW_VALIDATIONS, *settings, f"training.seed={seed}") for part in ("--set", one)]
     medseg_here("train", "--plan", PLAN, "--fold", 0, "--steps", steps, *changes, cwd=place)
