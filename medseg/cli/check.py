@@ -12,6 +12,7 @@ from medseg.cli.output.display import console, progress_display, show_notes
 from medseg.cli.output.next_command import show_next, words_for
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.data.options import CheckOptions
+from medseg.core.machine.starting import starting
 from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted
 
@@ -48,7 +49,8 @@ def command(
         medseg check dataset/
         medseg check dataset/ --strict && medseg plan dataset/
     """
-    from medseg.commands.data.check import check
+    with starting():
+        from medseg.commands.data.check import check
 
     with progress_display() as show:
         result = check(data, workspace, options, show)

@@ -12,6 +12,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.core.machine.starting import starting
 from medseg.core.options import OFTEN, Option
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def command(
         medseg evaluate new/ labels/ --compare old/ --compare older/ --output scores/
         medseg evaluate out/ labels/ --fail-below Dice=0.8 --fail-below tumour:recall=0.7
     """
-    from medseg.commands.evaluate.evaluate import evaluate
-    from medseg.commands.evaluate.thresholds import below, parse_threshold
+    with starting():
+        from medseg.commands.evaluate.evaluate import evaluate
+        from medseg.commands.evaluate.thresholds import below, parse_threshold
 
     for text in fail_below:
         parse_threshold(text)  # before anything is computed

@@ -11,6 +11,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import record_result
 from medseg.commands.data.options import PlanOptions
+from medseg.core.machine.starting import starting
 from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted
 
@@ -46,8 +47,9 @@ def command(
         medseg plan soft/ --threshold 0.5
         medseg plan studies/ --segments 'tumour=GTV*' --series 'Modality=CT,SliceThickness<4'
     """
-    from medseg.commands.data.plan import plan
-    from medseg.io.layouts.dataset import LeftOut
+    with starting():
+        from medseg.commands.data.plan import plan
+        from medseg.io.layouts.dataset import LeftOut
 
     with progress_display() as show:
         result = plan(data, workspace, name, options, show)

@@ -14,6 +14,7 @@ from medseg.cli.output.next_command import same_command, show_next_view
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.errors import Stopped
+from medseg.core.machine.starting import starting
 from medseg.core.options import OFTEN, Option
 from medseg.core.wording import counted, duration, first_few
 
@@ -63,7 +64,8 @@ def command(
         medseg predict scans/ out/ --channels '*_flair.nii.gz,*_t1ce.nii.gz' --folds 0,1 --device cuda:0,cuda:1
     """
     start = time.monotonic()
-    from medseg.commands.predict.predict import predict
+    with starting():
+        from medseg.commands.predict.predict import predict
 
     try:
         with progress_display() as show:

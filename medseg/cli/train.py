@@ -13,6 +13,7 @@ import typer
 from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
+from medseg.core.machine.starting import starting
 from medseg.core.options import OFTEN
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted, duration
@@ -46,9 +47,10 @@ def command(
         medseg train --fold 0 --resume --set training.learning_rate=0.001
         medseg train --fold 0 --extend 2x
     """
-    from medseg.commands.train.train import train
-    from medseg.networks.threads import use_cores
-    from medseg.training.step.ranks import rank_from_environment
+    with starting():
+        from medseg.commands.train.train import train
+        from medseg.networks.threads import use_cores
+        from medseg.training.step.ranks import rank_from_environment
 
     use_cores()
     prints = rank_from_environment() == 0  # of several processes that train together, only the first prints
