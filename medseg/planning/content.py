@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medseg.io.formats import gz
 from medseg.planning.contrast import roughness
 from medseg.planning.intensity import ChannelSample
-from medseg.planning.sampled import step_between
+from medseg.planning.sampled import count_values, step_between
 
 _SAMPLED_VOXELS = 4096
 """Voxels of a channel that quantiles and shares are taken from: their error is below a percent, and sorting is fast."""
@@ -174,7 +174,7 @@ def value_pattern(channel: NDArray) -> ValuePattern:
     flat = channel.reshape(-1)
     step = step_between(flat.size, _PATTERN_VOXELS)
     here = flat[::step]
-    values, counts = np.unique(here, return_counts=True)
+    values, counts = count_values(here)
     beside = flat[1::step]
     pairs = here[: len(beside)] != values[counts.argmax()]
     equal = (here[: len(beside)] == beside)[pairs]

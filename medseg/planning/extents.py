@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.image import Image, Orientation
+from medseg.planning.sampled import number_values
 
 _AT_ONCE = 1 << 22
 """About so many voxels are looked at together: where nearly each is a run of its own, those of all take gigabytes."""
@@ -53,14 +54,15 @@ def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientatio
     axes_of_runs = [axis for axis in range(3) if inside.shape[axis] > 1] or [2]
     for axis in axes_of_runs:
         order = [*(other for other in range(3) if other != axis), axis]
-        for start, values, firsts, lengths in _runs(inside.transpose(order), marked.transpose(order)):
-            names, numbers = np.unique(values, return_inverse=True)
+        for start, shape, values, starts, lengths in _runs(inside.transpose(order), marked.transpose(order)):
+            names, numbers = number_values(values)
             most = np.zeros(len(names), np.int64)
             np.maximum.at(most, numbers, lengths)
             for value, length in zip(names.tolist(), most.tolist(), strict=True):
                 longest[value][axis] = max(longest[value][axis], length)
             if axis != axes_of_runs[-1]:
                 continue
+            firsts = np.stack(np.unravel_index(starts, shape), axis=1)
             origin = np.array([start, 0, 0]) + [box[other].start for other in order]
             middles = firsts + origin + np.outer(lengths - 1, (0, 0, 0.5))
             middle_x = middles @ label.affine[0, 2::-1][order]  # an affine has the order x, y, z
@@ -79,12 +81,12 @@ def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientatio
 
 def _runs(
     array: NDArray, marked: NDArray[np.bool_]
-) -> Iterator[tuple[int, NDArray, NDArray[np.int64], NDArray[np.int64]]]:
+) -> Iterator[tuple[int, tuple[int, ...], NDArray, NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the runs of equal values along the last axis that are marked, some planes of the first axis at a time.
 
     Yields:
-        Number of the first of these planes, and of each run its value, the indices (run, 3) of its first voxel within
-        these planes, and its length.
+        Number of the first of these planes, their shape, and of each run its value, the index of its first voxel among
+        all of these planes, and its length.
     """
     planes = max(1, _AT_ONCE // (array.shape[1] * array.shape[2]))
     for start in range(0, len(array), planes):
@@ -95,7 +97,7 @@ def _runs(
         begins[:: block.shape[2]] = True
         starts = np.flatnonzero(begins)
         lengths = np.diff(starts, append=flat.size)
-        firsts = np.stack(np.unravel_index(starts, block.shape), axis=1)
-        counted = marked[start : start + planes][tuple(firsts.T)]
+        counted = np.ascontiguousarray(marked[start : start + planes]).reshape(-1)[starts]
         if counted.any():
-            yield start, flat[starts[counted]], firsts[counted], lengths[counted]
+            starts = starts[counted]
+            yield start, block.shape, flat[starts], starts, lengths[counted]
