@@ -73,8 +73,11 @@ _TIMES = (
 # --- where the verbs work ---
 
 
-def write_base(folder: Path) -> None:
-    """Write what the scenarios read: trained and cross-validated toys, answers, a study, nnU-Net's folders."""
+def write_base(folder: Path, scenarios: Sequence[str]) -> None:
+    """Write what the scenarios read: trained and cross-validated toys, answers, a study, nnU-Net's folders.
+
+    What takes long, the trained models, is made only where one of the scenarios names it.
+    """
     from judged_workspace import STEPS, write_judged_workspace
     from nnunet_folders import dataset, plans, write_model
     from small_sets import write_labelme, write_map, write_study
@@ -109,13 +112,16 @@ def write_base(folder: Path) -> None:
         (folder / "raw" / f"{name}.json").write_text(json.dumps(values))
     write_model(folder / "nnunet", folds=("0", "1"))
     shutil.make_archive(str(folder / "nnunet"), "zip", folder / "nnunet")
-    write_judged_workspace(folder / "judged")
-    for words in (
-        ["train", "--plan", "toy", "--steps", "6"],
-        ["predict", "scans", "answers", "--model", MODEL],
-        ["crossval", "--workspace", "judged", "--steps", str(STEPS)],
-        ["select", "--workspace", "judged"],
-    ):
+    named = " ".join(word for name in scenarios for word in SCENARIOS[name])
+    commands: list[list[str]] = []
+    if re.search(rf"toy|{MODEL}|answers", named):
+        commands.append(["train", "--plan", "toy", "--steps", "6"])
+        commands.append(["predict", "scans", "answers", "--model", MODEL])
+    if "judged" in named:
+        write_judged_workspace(folder / "judged")
+        commands.append(["crossval", "--workspace", "judged", "--steps", str(STEPS)])
+        commands.append(["select", "--workspace", "judged"])
+    for words in commands:
         answer = run(words, folder, often, more_bytes=None)
         if outcome(answer) != "worked":
             raise Fault(f"{words} did not work:\n{answer.text}")
@@ -280,10 +286,10 @@ class Undisturbed:
 class Kills:
     """The campaign's folders and what commands do undisturbed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scenarios: Sequence[str]) -> None:
         self.folder = folder
         self.base, self.work = folder / "base", folder / "work"
-        write_base(self.base)
+        write_base(self.base, scenarios)
         self.before = snapshot(self.base)
 
     def fresh(self) -> None:
@@ -362,8 +368,8 @@ def _difference(first: Any, second: Any) -> str:
 def campaign(settings: Settings, tally: Tally) -> None:
     """Kill the verbs in turn: at every rename first, then at random moments, until the tries are spent."""
     load_everything()
-    kills = Kills(settings.folder)
     names = [*SCENARIOS]
+    kills = Kills(settings.folder, sorted({names[number % len(names)] for number, _ in settings.tries()}))
     known: dict[str, Undisturbed] = {}
     used = dict.fromkeys(names, 0)
     for number, rng in settings.tries():

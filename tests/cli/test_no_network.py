@@ -56,10 +56,10 @@ def test_no_verb_reaches_for_a_network(tmp_path: Path) -> None:
 
 
 def test_libraries_are_imported_without_their_telemetry(tmp_path: Path) -> None:
-    """MONAI imports MLflow. Both write into the home at their import, where nothing tells them not to."""
+    """They write into the home at their import, where nothing tells them not to. The verbs above import MONAI, too."""
     for library in ("onnxruntime", "mlflow"):
         pytest.importorskip(library)
-    _, attempts = run(BLOCKED + "import medseg, monai, mlflow, onnxruntime", tmp_path, "")
+    _, attempts = run(BLOCKED + "import medseg, mlflow, onnxruntime", tmp_path, "")
     assert attempts == ""
     assert written_to_home(tmp_path / "home") == []
 

@@ -44,13 +44,15 @@ def scans(tmp_path: Path, write_scans: WriteScans) -> Path:
 
 @pytest.mark.slow
 def test_a_killed_and_repeated_run_gives_the_same_files(
-    tmp_path: Path, scans: Path, small_model: Path, command_line: CommandLine
+    tmp_path: Path, write_scans: WriteScans, small_model: Path, command_line: CommandLine
 ) -> None:
-    out, options = tmp_path / "out", ("--model", small_model, "--mirror", "--device", "cpu")
+    count = 12
+    scans = write_scans(tmp_path / "scans", count)
+    out, options = tmp_path / "out", ("--model", small_model, "--mirror", "--device", "cpu", "--no-page")
     code, _ = stop_midway(signal.SIGKILL, scans, out, *options, out=out)
     assert code == -signal.SIGKILL
     finished = len((out / LEDGER_NAME).read_text().splitlines()) - 1
-    assert 0 < finished < SCANS
+    assert 0 < finished < count
     again = command_line("predict", scans, out, *options, "--continue")
     assert again.returncode == 0, again.stderr
     assert "finished before" in again.stdout
