@@ -40,7 +40,7 @@ EXERCISES = {
         textbook_sets.write_pets, "pets", ("runs/pets/2d/fold_0/live.html", "out/pets/pooled.csv")
     ),
     "Driving scenes: ERFNet, the encoder first": Exercise(
-        textbook_sets.write_driving, "idd", ("runs/idd_encoder/2d/fold_0/report.html", "out/idd/pooled.csv")
+        textbook_sets.write_driving, "idd", ("runs/idd_encoder/2d/fold_0/report.html", "out/idd_val/pooled.csv")
     ),
     "Street scenes: CamVid, eleven classes and void": Exercise(
         textbook_sets.write_camvid, "camvid", ("out/camvid/pooled.csv",)

@@ -44,6 +44,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "flexible_unet": {"decoder_channels": [16, 8, 8, 4, 4]},
 }
 """What makes a network small beyond the plan's features, which `tiny` gives to all."""
+WIDER: dict[str, dict[str, Any]] = {"cenet": {"features": [16, 16, 32, 32]}}
+"""Arguments in place of `ARGUMENTS` to know patches by heart: CE-Net's finest features lie at a quarter of the grid."""
 LARGE = {"mednext_small", "mednext_base", "mednext_medium", "mednext_large"}
 """Networks of a fixed width of which a smaller one is a row, too: MONAI's parameters, nothing of medseg's own."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -82,6 +84,14 @@ def rows(dimensions: int, slow: bool = False) -> Any:
 def plan_of(name: str, dimensions: int) -> Plan:
     """A plan with two structures and one channel whose network is tiny."""
     return make_plan(dimensions, tiny(name, dimensions).model_dump(mode="json"))
+
+
+def by_heart_plan(name: str, dimensions: int) -> Plan:
+    """The same for learning patches by heart: with smaller patches in 3D, and features enough (`WIDER`)."""
+    configuration = tiny(name, dimensions, 16 if dimensions == 3 else 32).model_dump(mode="json")
+    if name in WIDER:
+        configuration["network"]["arguments"] = WIDER[name]
+    return make_plan(dimensions, configuration)
 
 
 def some_network(plan: Plan) -> Any:

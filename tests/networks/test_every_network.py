@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from builders import INFERENCE, make_plan, make_training
-from tiny_networks import VARIANTS, plan_of, row_of, rows, some_network, tiny
+from builders import INFERENCE, make_training
+from tiny_networks import VARIANTS, plan_of, row_of, rows, some_network
 
-import medseg
 from medseg.core.errors import PlanError
 from medseg.inference.window_pass import predict_logits
 from medseg.models.model import Model, make_network
@@ -89,7 +87,7 @@ def test_any_size_is_padded_to_tiles_and_cropped_back(name: str, dimensions: int
         assert bool(torch.as_tensor(logits).isfinite().all())
 
 
-@pytest.mark.parametrize(("name", "dimensions"), rows(2))
+@EVERY
 def test_a_package_answers_as_the_network(tmp_path: Path, name: str, dimensions: int) -> None:
     plan = plan_of(name, dimensions)
     network = some_network(plan)
@@ -102,7 +100,7 @@ def test_a_package_answers_as_the_network(tmp_path: Path, name: str, dimensions:
         assert torch.equal(loaded(image)[0], network(image)[0])
 
 
-@pytest.mark.parametrize(("name", "dimensions"), rows(2))
+@EVERY
 def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) -> None:
     plan = plan_of(name, dimensions)
     network = some_network(plan).train()
@@ -124,42 +122,3 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(name: str, dimensions: int) 
     assert inside
     assert changed
     assert not changed & inside
-
-
-@pytest.mark.slow
-@pytest.mark.real
-@pytest.mark.parametrize("name", ["attention_unet", "dynunet", "segresnet_ds"])  # batch and instance norm; supervised
-def test_two_real_patches_are_learnt_by_heart(name: str, data_dir: Path) -> None:
-    """Slices of two hippocampi, to a Dice of 0.95 for both structures together."""
-    patches = [real_slice(data_dir / "hippocampus", case) for case in ("hippocampus_001", "hippocampus_003")]
-    image, target = (torch.stack(parts) for parts in zip(*patches, strict=True))
-    plan = make_plan(2, tiny(name, 2).model_dump(mode="json"))
-    torch.manual_seed(0)
-    network = make_network(plan, plan.configuration("main")).train()
-    loss = DeepSupervision.of(network, plan, plan.configuration("main"))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
-    for _ in range(150):
-        optimizer.zero_grad()
-        loss(network(image, len(loss.scales)), target).backward()
-        optimizer.step()
-    with evaluating(network):
-        answer = network(image)[0].argmax(1)
-    found, wanted = answer > 0, target > 0
-    assert int(wanted.sum()) > 100
-    assert 2 * int((found & wanted & (answer == target)).sum()) / int(found.sum() + wanted.sum()) > 0.95
-
-
-def real_slice(folder: Path, case: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The (channel, 32, 32) image and (32, 32) labels around the middle of the structures in their largest slice."""
-    image = medseg.read_image(folder / "imagesTr" / f"{case}.nii.gz").array[0]
-    label = medseg.read_label(folder / "labelsTr" / f"{case}.nii.gz").array
-    label = label[0] if label.ndim == 4 else label
-    number = int((label > 0).sum((1, 2)).argmax())
-    image, label = image[number], label[number]
-    starts = [
-        min(max(0, int(axis.mean()) - 16), size - 32)
-        for axis, size in zip(np.nonzero(label), label.shape, strict=False)
-    ]
-    y, x = (slice(start, start + 32) for start in starts)
-    patch = torch.from_numpy(image[y, x].astype(np.float32))
-    return ((patch - patch.mean()) / patch.std())[None], torch.from_numpy(label[y, x].astype(np.int16))

@@ -90,13 +90,15 @@ def write_pets(folder: Path, cases: int = 12) -> None:
 
 
 def write_driving(folder: Path, cases: int = 4) -> None:
-    """Write leftImg8bit/ and gtFine/ as IDD's, with the classes 0 to 7 and 255 where there is none."""
-    for part, count in (("train", cases), ("val", 2)):
+    """Write leftImg8bit/ and gtFine/ as IDD's, with the classes 0 to 7 and 255 where there is none; none of test."""
+    for part, count in (("train", cases), ("val", 2), ("test", 2)):
         for number in range(count):
-            mask = scene(number + 10 * (part == "val"), 8)
+            mask = scene(number + 10 * (part != "train"), 8)
             name = f"{part}/{number % 2}/frame{number:04d}"
             save(folder / "leftImg8bit" / f"{name}_leftImg8bit.png", picture(mask, number))
             mask[-4:, 20:44] = 255  # the bonnet of the car
+            if part == "test":
+                continue
             save(folder / "gtFine" / f"{name}_gtFine_labellevel1Ids.png", mask)
 
 
