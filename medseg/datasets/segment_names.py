@@ -16,7 +16,6 @@ from medseg.core.labels import Labels
 from medseg.core.wording import first_few
 from medseg.datasets.data_options import DataOptions, split_pair
 from medseg.io.layouts.file_names.words import words
-from medseg.io.several_files import is_by_structure
 from medseg.io.values.named_masks import structure_names
 from medseg.io.values.overlay import set_key
 from medseg.io.values.segments import named_labels, survey_names, survey_overlaps
@@ -110,12 +109,13 @@ def _patterns_of(texts: Sequence[str]) -> dict[str, list[str]]:
 def _objects(cases: Sequence[Case]) -> str | None:
     """Return a note if the masks of a set are objects of one structure; None if each is a structure.
 
-    Objects have names that no other case has, or numbers that run up to another one in each case.
+    Objects have names that no other case has, or numbers that run up to another one in each case. Only the masks in a
+    folder for each image may be objects: a folder that several images share is a structure.
 
     Args:
         cases: the cases whose labels name their structures.
     """
-    labels = [case.label for case in cases if case.label is not None and is_by_structure(case.label)]
+    labels = [case.label for case in cases if case.label is not None and case.label.is_dir()]
     names = [structure_names(label) for label in labels]
     total = sum(map(len, names))
     if len(labels) < len(cases) or len(labels) < 2 or total == len(labels):

@@ -6,7 +6,8 @@ A label may be several masks of one image (`p4.png` with `p4_1.png`), or one mas
 
 from __future__ import annotations
 
-import os
+import time
+from functools import lru_cache
 from pathlib import Path
 
 from medseg.io.annotations.coco import split_reference
@@ -17,6 +18,8 @@ from medseg.io.layouts.file_names.words import further_mask, remove_name
 _UNITED = "#united"
 _EACH = "*"
 """Stands for the folder of each structure in the path of a label."""
+_UNSETTLED_NS = 2_000_000_000
+"""Age of a folder's last change below which another one might leave its time as it is, in nanoseconds."""
 
 
 def files_of(path: Path) -> list[Path]:
@@ -120,12 +123,41 @@ def _mask_in(folder: Path, name: str) -> Path | None:
     if (folder / name).is_file():
         return folder / name
     stem = split_suffix(Path(name))[0]
-    near = [folder / other for other in os.listdir(folder) if stem.lower() in other.lower()]
-    named = {path: split_suffix(path)[0] for path in near if is_image(path)}
-    equal = [path for path, other in named.items() if other == stem]
-    longer = [path for path, other in named.items() if _only_adds_words(other, stem)]
+    near = _images_by_digits(folder).get(_digits(stem), {})
+    equal = [file for file, other in near.items() if other == stem]
+    longer = [file for file, other in near.items() if _only_adds_words(other, stem)]
     masks = equal or longer
-    return masks[0] if len(masks) == 1 else None
+    return folder / masks[0] if len(masks) == 1 else None
+
+
+def _digits(stem: str) -> str:
+    """Return the digits of a name, which words around it leave as they are."""
+    return "".join(letter for letter in stem if letter.isdigit())
+
+
+def _images_by_digits(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the digits of a name -> {image file in a folder: its name without suffix}.
+
+    A listing is kept while the folder's time stays, if that lies long enough back that a change would show.
+    """
+    changed_ns = folder.stat().st_mtime_ns
+    if time.time_ns() - changed_ns < _UNSETTLED_NS:
+        return _list_images(folder)
+    return _kept_listing(folder, changed_ns)
+
+
+@lru_cache(maxsize=32)
+def _kept_listing(folder: Path, changed_ns: int) -> dict[str, dict[str, str]]:
+    return _list_images(folder)
+
+
+def _list_images(folder: Path) -> dict[str, dict[str, str]]:
+    listing: dict[str, dict[str, str]] = {}
+    for path in sorted(folder.iterdir()):
+        if is_image(path):
+            stem = split_suffix(path)[0]
+            listing.setdefault(_digits(stem), {})[path.name] = stem
+    return listing
 
 
 def _only_adds_words(name: str, stem: str) -> bool:

@@ -26,7 +26,7 @@ from medseg.io.layouts.published.coco import read_coco
 from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.study_labels import label_objects
 from medseg.io.layouts.unread_entries import unread_entries
-from medseg.io.several_files import images_in, is_by_structure
+from medseg.io.several_files import images_in, is_by_structure, structure_folders
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3
@@ -203,9 +203,7 @@ def find_references(path: Path) -> Side:
             return replace(find_references(path.parent), files=files, failed={}, notes=())
         except DataError:  # other files in the folder of a named file do not matter
             return Side(files)
-    data = _data_set_of_masks(path)
-    if data is None:
-        data = find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
+    data = _data_set_of_masks(path) or _data_set_by_itself(path)
     if data is not None:
         side = _side_of(data)
         scans_beside = {scan.parent for case in data.cases for scan in case.channels}
@@ -227,14 +225,26 @@ def _side_of(data: DataSet) -> Side:
     return Side(files, scans=scans, labels=data.labels, cases={case.id: case for case in data.cases})
 
 
+def _data_set_by_itself(path: Path) -> DataSet | None:
+    """Return the data set that a folder is, its scans included; None if it is none."""
+    return find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
+
+
 def _data_set_of_masks(path: Path) -> DataSet | None:
-    """Return the data set whose folder of labels this is, if they are a mask for each structure; else None."""
-    if images_in(path):
+    """Return the data set whose folder of labels this is, if they are a mask for each structure; else None.
+
+    Raises:
+        DataError: the images beside it do not say what its folders of masks are, and it is no data set by itself.
+    """
+    if images_in(path) or not any(images_in(folder) for folder in structure_folders(path)):
         return None
     try:
         data = read_pairs(path.parent, DEFAULT_NAMING)
-    except DataError:
-        return None
+    except DataError as reason:
+        try:
+            return _data_set_by_itself(path)
+        except DataError:
+            raise reason from None
     labels = [] if data is None else [case.label for case in data.cases if case.label is not None]
     return data if labels and all(is_by_structure(label) and path in label.parents for label in labels) else None
 

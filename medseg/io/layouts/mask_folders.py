@@ -1,7 +1,7 @@
 """Read labels that are masks in folders: one for each image (`masks/p4/cup.png`), or for each structure.
 
 In `masks/cup/p4.png` and `masks/disc/p4.png` the files are named after the images; in `masks/p4/cup.png` the folders
-are, and by that the two are told apart.
+are, and by that the two are told apart. What could be both is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.file_names.similar_names import match_similar
+from medseg.io.layouts.file_names.split_words import part_named
 from medseg.io.layouts.file_names.words import SEPARATORS, chunks
 from medseg.io.several_files import images_in, path_in_each, structure_folders, structure_masks
 
@@ -26,6 +27,9 @@ _Masks = dict[str, dict[str, Path]]
 def labels_of_masks(folder: Path, images: Collection[str]) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the labels in a folder of folders of masks.
 
+    Folders that are all named after images are one for each image, whatever their files are called: instances are often
+    numbered, as images are.
+
     Args:
         folder: of the labels.
         images: the names of the images, without suffix.
@@ -34,21 +38,19 @@ def labels_of_masks(folder: Path, images: Collection[str]) -> tuple[dict[str, Pa
         {name of the image, or one like it: path of its label}, and {name: why it is left out}.
 
     Raises:
-        DataError: no image has masks in two folders, so that these are perhaps no structures.
+        DataError: folders and files are both named after images, or the folders are perhaps no structures.
     """
     by_image = {path.name: path for path in sorted(folder.iterdir()) if images_in(path)}
     masks = _by_structure(folder, images)
-    if _count(masks, images) <= _count(by_image, images):
+    folders, files = _count(by_image, images), _count(masks, images)
+    if not files[0] and files <= folders:
         return by_image, {}
-    folders = {name for of_image in masks.values() for name in of_image}
-    if len(folders) > 1 and all(len(of_image) == 1 for of_image in masks.values()):
-        first = next(iter(masks))
-        raise DataError(
-            f"{folder} has {len(folders)} folders of masks ({first_few(sorted(folders))}), and no image has a mask in "
-            "two of them: whether they are structures, or patients or parts, is not clear.",
-            f"For structures, list the cases in a table (--cases TABLE.csv) whose column label has "
-            f"{path_in_each(Path(folder.name), f'{first}.png').as_posix()} and so on, with the sign *; else the files.",
-        )
+    if folders[0]:
+        if folders[0] == len(by_image) and not _in_every_folder(masks, images):
+            return by_image, {}
+        if files[0]:
+            raise _two_readings(folder, by_image, masks, images)
+    _check_structures(folder, masks)
     labels = {image: path_in_each(folder, _name(image, of_image)) for image, of_image in masks.items()}
     unclear: dict[str, str] = {
         image: Why(f"which files in the folders of {folder} are its masks is not clear: one of each is expected")
@@ -56,6 +58,60 @@ def labels_of_masks(folder: Path, images: Collection[str]) -> tuple[dict[str, Pa
         if dict(structure_masks(path)) != masks[image]
     }
     return labels, unclear
+
+
+def _in_every_folder(masks: _Masks, images: Collection[str]) -> bool:
+    """Return whether there are several folders, and each has a mask of each image and of nothing else."""
+    folders = {name for of_image in masks.values() for name in of_image}
+    every = masks.keys() == set(images) and all(of_image.keys() == folders for of_image in masks.values())
+    return every and len(folders) > 1
+
+
+def _two_readings(folder: Path, by_image: Mapping[str, Path], masks: _Masks, images: Collection[str]) -> DataError:
+    """Return the refusal of masks whose folders and files are both named after images."""
+    name = next((name for name in by_image if name in images), next(iter(by_image)))
+    mask = next(iter(masks))
+    return DataError(
+        f"In {folder} folders ({name}, ...) and files ({mask}, ...) are both named after images: whether a folder has "
+        "the masks of an image, or those of a structure, is not clear.",
+        f"List the cases in a table (--cases TABLE.csv) whose column label has the folder {folder.name}/{name} for a "
+        f"folder for each image, or {_each_in(folder, masks)}, with the sign *, for a folder for each structure.",
+    )
+
+
+def _check_structures(folder: Path, masks: _Masks) -> None:
+    """Refuse folders that are perhaps no structures, but patients, parts of a split, or versions of one mask.
+
+    Structures share images: at least half of the images have masks in two folders, or one folder has all images.
+
+    Raises:
+        DataError: there is one folder, one is named after a part of a split, or the folders share few images.
+    """
+    count = Counter(name for of_image in masks.values() for name in of_image)
+    shared = sum(len(of_image) > 1 for of_image in masks.values())
+    parts = sorted(name for name in count if part_named(name))
+    if len(count) == 1:
+        seen = f"{folder} has a single folder of masks ({next(iter(count))})"
+    elif parts:
+        seen = f"{folder} has folders of masks that are named after parts of a split ({first_few(parts)})"
+    elif 2 * shared < len(masks) and max(count.values()) < len(masks):
+        few = f"{shared} of {len(masks)} images have" if shared else "no image has"
+        seen = (
+            f"{folder} has {len(count)} folders of masks ({first_few(sorted(count))}), and {few} a mask in two of them"
+        )
+    else:
+        return
+    raise DataError(
+        f"{seen}: whether they are structures, or patients, parts or versions, is not clear.",
+        f"For structures, list the cases in a table (--cases TABLE.csv) whose column label has "
+        f"{_each_in(folder, masks)} and so on, with the sign *; else the files.",
+    )
+
+
+def _each_in(folder: Path, masks: _Masks) -> str:
+    """Return the path that stands for the masks of the first image, as a table beside the folder has it."""
+    image, of_image = next(iter(masks.items()))
+    return path_in_each(Path(folder.name), _name(image, of_image)).as_posix()
 
 
 def _name(image: str, masks: Mapping[str, Path]) -> str:

@@ -209,8 +209,8 @@ def _masks_by_structure(path: Path, reading: Reading, read_mask: ReadMask) -> tu
                 raise DataError(
                     f"{file} holds the values {shown}; expected 0 and one other value, as it is the mask of one "
                     "structure.",
-                    "Give a label file for each case that holds all structures by pattern: --images '*/ct.nii.gz' "
-                    f"--labels '*/{file.parent.name}/{file.name}', for example.",
+                    "List the cases in a table (--cases TABLE.csv) whose column label has the file that holds all "
+                    f"structures of a case, such as {file.parent.name}/{file.name}.",
                 )
             yield _Mask(values[number], image.array[0] != 0)
 

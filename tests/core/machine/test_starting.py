@@ -30,6 +30,23 @@ except SystemExit as end:
     print(json.dumps([end.code, gc.isenabled(), gc.get_freeze_count() > 0, sorted(sys.modules)]))
 """
 
+FAILS = """
+import gc
+from medseg.core.machine.starting import starting
+try:
+    with starting():
+        raise ImportError
+except ImportError:
+    import pydicom
+    print(gc.isenabled(), pydicom.__name__)
+"""
+
+
+@pytest.mark.slow
+def test_an_import_that_fails_leaves_python_as_it_was() -> None:
+    done = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "pydicom"]
+
 
 @pytest.mark.slow
 def test_a_prediction_of_a_nifti_scan_imports_what_it_needs(

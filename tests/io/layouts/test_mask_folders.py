@@ -47,11 +47,18 @@ def test_names_of_images_say_which_order_is_meant(tmp_path: Path, mask: str, sho
 def test_images_named_alike_numbers_and_structures_that_are_not_drawn(tmp_path: Path) -> None:
     """`p4_1` is no mask of `p4`, and numbers of instances in a folder for each image are no images."""
     touch(tmp_path, *(f"images/{case}.png" for case in ("p4", "p4_1", "p41")))
-    touch(tmp_path, "masks/cup/p4_1.png", "masks/disc/p4.png", "masks/disc/p4_1.png", "masks/cup/p41.png")
+    touch(
+        tmp_path,
+        "masks/cup/p4_1.png",
+        "masks/disc/p4.png",
+        "masks/disc/p4_1.png",
+        "masks/cup/p41.png",
+        "masks/disc/p41.png",
+    )
     assert labels_found(tmp_path) == {
         "p4": ["disc/p4.png"],
         "p4_1": ["cup/p4_1.png", "disc/p4_1.png"],
-        "p41": ["cup/p41.png"],
+        "p41": ["cup/p41.png", "disc/p41.png"],
     }
     touch(tmp_path / "other", *(f"images/{number}.png" for number in range(1, 5)))
     touch(tmp_path / "other", *(f"masks/{number}/{mask}.png" for number in range(1, 5) for mask in range(1, 3)))
@@ -69,10 +76,54 @@ def test_what_is_not_clear_is_refused_by_name(tmp_path: Path) -> None:
     cases = find_cases(tmp_path, naming=Naming(table=table)).cases
     names = [name for case in cases for name, _ in structure_masks(case.label)]
     assert names == ["benign", "benign", "malignant", "malignant"]
+    touch(tmp_path, "masks/benign/p2.png", "masks/benign/p3.png")
     touch(tmp_path, "masks/malignant/p0.png", "masks/malignant/p0.tif")
     data = find_cases(tmp_path)
     assert [case.id for case in data.cases] == ["p1", "p2", "p3"]
     assert any("p0" in problem and "is not clear" in problem for problem in data.problems)
+
+
+def test_folders_named_after_images_are_one_for_each_image(tmp_path: Path) -> None:
+    """Numbers of objects may be names of images, too: of thirty numbered images twelve have masks of their objects."""
+    touch(tmp_path, *(f"images/{image:03}.png" for image in range(1, 31)))
+    objects = {image: range(1, 26 + image % 4) for image in range(1, 13)}
+    touch(tmp_path, *(f"masks/{image:03}/{number:03}.png" for image in objects for number in objects[image]))
+    found = labels_found(tmp_path)
+    assert found == {f"{image:03}": [f"{image:03}/{number:03}.png" for number in objects[image]] for image in objects}
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([f"{folder}/{image}.png" for folder in (1, 2, 3) for image in (1, 2, 3)], "both named after images"),
+        (["train/1.png", "train/2.png", "train/3.png"], "a single folder of masks"),
+        (["train/1.png", "train/2.png", "val/2.png", "val/1.png"], "named after parts of a split"),
+        (["here/1.png", "here/2.png", "there/2.png", "there/3.png"], "1 of 3 images have a mask in two"),
+        (["here/1.png", "here/2.png", "there/3.png"], "no image has a mask in two"),
+    ],
+)
+def test_folders_that_may_be_no_structures_are_refused(tmp_path: Path, masks: list[str], expected: str) -> None:
+    touch(tmp_path, *(f"images/{image}.png" for image in (1, 2, 3)), *(f"masks/{mask}" for mask in masks))
+    with pytest.raises(DataError, match=expected) as refused:
+        find_cases(tmp_path)
+    assert "masks/*/1.png" in str(refused.value)
+    with pytest.raises(DataError, match=expected):
+        find_references(tmp_path / "masks")
+
+
+def test_structures_that_are_numbered_and_not_always_drawn_are_no_objects(tmp_path: Path) -> None:
+    for image in range(1, 5):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        pillow.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "images" / f"p{image}.png")
+        for grade in (3, 4) if image % 2 else (3,):
+            folder = tmp_path / "masks" / f"grade_{grade}"
+            folder.mkdir(parents=True, exist_ok=True)
+            mask = np.zeros((8, 8), np.uint8)
+            mask[grade] = 255
+            pillow.fromarray(mask).save(folder / f"p{image}.png")
+    labels = find_data(tmp_path, DataOptions()).labels
+    assert labels is not None
+    assert labels.structures == {"grade_3": 1, "grade_4": 2}
 
 
 def test_pictures_are_read_kept_in_a_table_and_found_as_references(tmp_path: Path) -> None:
