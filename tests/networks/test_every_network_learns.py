@@ -43,8 +43,8 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str, dimensions: int, tmp_path: 
 
 
 LEARN_2D = ("attention_unet", "basic_unet", "basic_unet_plus_plus", "dynunet", "mednext", "plain_unet", "residual_unet")
-LEARN = [(name, 2) for name in (*LEARN_2D, "segresnet", "segresnet_ds", "swin_unetr", "unet", "unetr")]
-LEARN += [(name, 3) for name in ("attention_unet", "dynunet", "plain_unet", "segresnet", "segresnet_ds", "unet")]
+LEARN = [(name, 2) for name in (*LEARN_2D, "segresnet", "segresnet_ds", "unet")]
+LEARN += [(name, 3) for name in ("dynunet", "plain_unet", "segresnet", "segresnet_ds", "unet")]
 """Rows that know two patches within a few seconds; benchmarks/accuracy/overfit.py is for all of them."""
 
 
@@ -52,10 +52,10 @@ LEARN += [(name, 3) for name in ("attention_unet", "dynunet", "plain_unet", "seg
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "dimensions"), LEARN)
 def test_two_real_patches_are_learnt_by_heart(name: str, dimensions: int, data_dir: Path) -> None:
-    """To a Dice of 0.95 for both structures together."""
+    """To a Dice of 0.95 for both structures together: after 30 to 90 steps on one processor, others round otherwise."""
     plan = by_heart_plan(name, dimensions)
     torch.manual_seed(0)
     network = make_network(plan, plan.configuration("main"))
     patches = two_patches(data_dir / "hippocampus", plan.configuration("main").patch_voxels)
     assert int((patches[1] > 0).sum()) > 100
-    assert learn_by_heart(network, plan, patches, 120).dice > 0.95
+    assert learn_by_heart(network, plan, patches, 240).dice > 0.95

@@ -22,6 +22,8 @@ from medseg.io.several_files import images_in, path_in_each, structure_folders, 
 
 _Masks = dict[str, dict[str, Path]]
 """Name of an image -> name of a folder -> the mask."""
+_LEAST_SHARED = 0.25
+"""Share of the images with masks in two folders below which the folders may be no structures."""
 
 
 def labels_of_masks(folder: Path, images: Collection[str]) -> tuple[dict[str, Path], dict[str, str]]:
@@ -82,7 +84,7 @@ def _two_readings(folder: Path, by_image: Mapping[str, Path], masks: _Masks, ima
 def _check_structures(folder: Path, masks: _Masks) -> None:
     """Refuse folders that are perhaps no structures, but patients, parts of a split, or versions of one mask.
 
-    Structures share images: at least half of the images have masks in two folders, or one folder has all images.
+    Structures share images: at least a quarter of the images have masks in two folders, or one folder has all images.
 
     Raises:
         DataError: there is one folder, one is named after a part of a split, or the folders share few images.
@@ -94,7 +96,7 @@ def _check_structures(folder: Path, masks: _Masks) -> None:
         seen = f"{folder} has a single folder of masks ({next(iter(count))})"
     elif parts:
         seen = f"{folder} has folders of masks that are named after parts of a split ({first_few(parts)})"
-    elif 2 * shared < len(masks) and max(count.values()) < len(masks):
+    elif shared < _LEAST_SHARED * len(masks) and max(count.values()) < len(masks):
         few = f"{shared} of {len(masks)} images have" if shared else "no image has"
         seen = (
             f"{folder} has {len(count)} folders of masks ({first_few(sorted(count))}), and {few} a mask in two of them"
