@@ -1,7 +1,4 @@
-"""Every row of the table of networks is trained, resumed, asked and started from.
-
-That a package answers as its network, for every row, is in test_every_network.py.
-"""
+"""Every row of the table of networks is trained, resumed, packed, asked and started from."""
 
 from __future__ import annotations
 
@@ -60,7 +57,7 @@ def same(first: Path, second: Path) -> bool:
 
 @pytest.mark.parametrize(("name", "dimensions"), rows(2, slow=True))
 def test_a_run_from_training_to_answers(base: Path, tmp_path: Path, name: str, dimensions: int) -> None:
-    """Interrupted and resumed is bitwise the same run; it answers; another run starts from its weights."""
+    """Interrupted and resumed is bitwise the same run; its package answers as it does; another run starts from it."""
 
     def stop(event: Progress) -> None:
         if event.stage == "train" and event.done == 10 and "loss" in event.info:
@@ -72,16 +69,21 @@ def test_a_run_from_training_to_answers(base: Path, tmp_path: Path, name: str, d
         go(again, stop, fold="0")
     assert same(weights, go(again, fold="0", resume=True))
 
-    run = weights.parent.parent
+    run, package, answers = weights.parent.parent, workspace / "model.medseg", []
+    medseg.package(run, package)
     options = medseg.PredictOptions(device="cpu", overrides=["inference.unlike_scans=warn"])
-    medseg.predict(workspace / "data" / "0_image.nii.gz", workspace / "answers", run, options=options)
-    (file,) = (workspace / "answers").glob("*.nii.gz")
-    assert set(np.unique(medseg.read_label(file).array)) <= {0, 1, 2}
+    for source in (run, package):
+        output = workspace / f"answers_{source.suffix}"
+        medseg.predict(workspace / "data" / "0_image.nii.gz", output, source, options=options)
+        (file,) = output.glob("*.nii.gz")
+        answers.append(medseg.read_label(file).array)
+    first, second = answers
+    assert np.array_equal(first, second)
 
     plan = load_plan(workspace / "plans" / "toy.yaml")
     torch.manual_seed(1)
     network = make_network(plan, plan.configuration("main"))
-    start = start_from(network, plan, plan.configuration("main"), open_source(run))
+    start = start_from(network, plan, plan.configuration("main"), open_source(package))
     assert all(part.amount == "all" for part in start.parts)
     source, taken = load_file(weights), network.state_dict()
     assert source.keys() <= taken.keys()

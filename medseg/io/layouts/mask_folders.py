@@ -65,8 +65,9 @@ def labels_of_masks(folder: Path, images: Collection[str]) -> tuple[dict[str, Pa
 def _in_every_folder(masks: _Masks, images: Collection[str]) -> bool:
     """Return whether there are several folders, and each has a mask of each image and of nothing else."""
     folders = {name for of_image in masks.values() for name in of_image}
-    every = masks.keys() == set(images) and all(of_image.keys() == folders for of_image in masks.values())
-    return every and len(folders) > 1
+    names = masks.keys()
+    every = names == set(images) or names == {split_channel(image)[0] for image in images}
+    return every and len(folders) > 1 and all(of_image.keys() == folders for of_image in masks.values())
 
 
 def _two_readings(folder: Path, by_image: Mapping[str, Path], masks: _Masks, images: Collection[str]) -> DataError:

@@ -102,9 +102,12 @@ def test_folders_named_after_images_are_one_for_each_image(tmp_path: Path) -> No
         (["here/1.png", "here/2.png", "there/3.png"], "no image has a mask in two"),
     ],
 )
-def test_folders_that_may_be_no_structures_are_refused(tmp_path: Path, masks: list[str], expected: str) -> None:
+@pytest.mark.parametrize("channel", ["", "_0000"])
+def test_folders_that_may_be_no_structures_are_refused(
+    tmp_path: Path, masks: list[str], expected: str, channel: str
+) -> None:
     images = sorted({Path(mask).stem for mask in masks})
-    touch(tmp_path, *(f"images/{image}.png" for image in images), *(f"masks/{mask}" for mask in masks))
+    touch(tmp_path, *(f"images/{image}{channel}.png" for image in images), *(f"masks/{mask}" for mask in masks))
     with pytest.raises(DataError, match=expected) as refused:
         find_cases(tmp_path)
     assert "masks/*/1.png" in str(refused.value)
