@@ -111,7 +111,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
         pytest.skip(why_not)
     _declare_in_place()
     mode = FakeTensorMode()
-    from_numpy, generator = torch.from_numpy, torch.Generator
+    from_numpy, generator, arange = torch.from_numpy, torch.Generator, torch.arange
 
     def to_numpy(tensor: FakeTensor, **options: Any) -> NDArray:
         """Zeros of the right shape, for what has been copied to the host and will not be asked for its values."""
@@ -119,8 +119,15 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
             raise TypeError(f"can't convert {tensor.device} device type tensor to numpy")
         return np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch."))
 
+    def known_range(*limits: int, **options: Any) -> torch.Tensor:
+        """A range that knows its values where it is made on the host: MONAI makes numbers of axes so."""
+        tensor = arange(*limits, **options)
+        if not options:
+            tensor.known = list(range(*limits))
+        return tensor
+
     def to_list(tensor: FakeTensor) -> Any:
-        return to_numpy(tensor).tolist()
+        return getattr(tensor, "known", None) or to_numpy(tensor).tolist()
 
     def pack(arrays: Any, pinned: bool) -> torch.Tensor:
         return torch.empty(transfer._starts(arrays)[-1], dtype=torch.uint8)
@@ -137,6 +144,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: True)
     monkeypatch.setattr(torch.nn.Module, "to", to)
+    monkeypatch.setattr(torch, "arange", known_range)
     monkeypatch.setattr(torch.autograd, "backward", without_graph)
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda mode, memo: mode, raising=False)  # of averaged weights
     monkeypatch.setattr(FakeTensor, "numpy", to_numpy, raising=False)
