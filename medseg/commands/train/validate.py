@@ -12,6 +12,7 @@ import torch
 from medseg.commands.train.live import LOSS_BATCHES
 from medseg.commands.train.probe import DiceProbe
 from medseg.core.case import Case
+from medseg.core.files import scratch_folder
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.segment import segment
@@ -20,12 +21,11 @@ from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.inference.predictor import Predictor
-from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
 from medseg.training.length.budget import ValidationSeconds
 
 _SAVING_SECONDS = 3.0
-"""For weights, record, report and manifest of a run."""
+"""For weights, record, page and manifest of a run."""
 _LONG_SECONDS = 2.0
 """A call that takes longer is timed once; a shorter one may have taken most of its time to set itself up."""
 
@@ -77,7 +77,7 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
 def validation_seconds(
     probe: DiceProbe, network: torch.nn.Module, predictor: Predictor, held_out: Sequence[Sample]
 ) -> ValidationSeconds:
-    """Extrapolate the time of validations from one timed volume each, by voxel count.
+    """Extrapolate the time of validations from one timed case each, by voxel count.
 
     Args:
         probe: the probe that validates during training.
@@ -93,9 +93,10 @@ def validation_seconds(
     each = _seconds(lambda: probe.score(network, first)) * probed
     if not held_out:
         return ValidationSeconds(each, 0.0)
-    image = load_case_image(first.case, len(probe.plan.data.channels), probe.plan.data.reading)
     volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
-    return ValidationSeconds(each, _seconds(lambda: predictor(image)) * volumes + _SAVING_SECONDS, LOSS_BATCHES)
+    with scratch_folder("validation") as folder:  # with all that follows a prediction: export, files, scores
+        one = _seconds(lambda: validate_fold(predictor, [first.case], folder, silent))
+    return ValidationSeconds(each, one * volumes + _SAVING_SECONDS, LOSS_BATCHES)
 
 
 def _seconds(call: Callable[[], object]) -> float:
