@@ -94,7 +94,9 @@ def _evaluate(
         _refuse_exchanged(prediction, reference)
     pairs = _pairs(predictions, references, options, answers)
     declared = declared_structures(labels, answers, references.labels)
-    pairs, named = name_segments(pairs, declared.labels if declared else None, options.segments, options.overlaps)
+    pairs, named, assumed = name_segments(
+        pairs, declared.labels if declared else None, options.segments, options.overlaps
+    )
     by_value = bool(options.map or options.prediction_map or any(pair.reading.segments for pair in pairs))
     if declared is not None:
         # what answers of medseg hold, labels.json says; by it references may call structures otherwise
@@ -102,7 +104,7 @@ def _evaluate(
             declared if by_value or answers else replace(declared, notes=differing_headers(pairs, declared.labels))
         )
     elif named is not None:
-        settled = Structures(named, "the names in the label files")
+        settled = Structures(named, "the names in the label files", assumed)
     else:
         settled = structures_of_values(pairs, by_value, scorer.engine, scorer.callback)
     labels = settled.labels
@@ -126,7 +128,7 @@ def _evaluate(
     )
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
-        other_pairs, _ = name_segments(other_pairs, labels, options.segments, options.overlaps)
+        other_pairs = name_segments(other_pairs, labels, options.segments, options.overlaps).pairs
         other = _score(other_pairs, sides_of_other, labels, scoring, True, scorer)
         similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
         result = replace(result, compared=(*result.compared, Compared.of(summary, other, path)), similar=similar)

@@ -6,7 +6,7 @@ Names are equal without the suffix of the format and without what says only whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from medseg.io.layouts.file_names.similar_names import match_similar
 from medseg.io.layouts.file_names.words import IMAGE_WORDS, LABEL_WORDS, chunks, remove_name
 from medseg.io.layouts.find import find_cases, found_in, is_data_set
 from medseg.io.layouts.flat_folder import read_flat_folder
+from medseg.io.layouts.mask_folders import labels_of_masks
 from medseg.io.layouts.pairs import read_pairs
 from medseg.io.layouts.published.coco import read_coco
 from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
@@ -84,11 +85,11 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
     """
     if pair_by not in PAIR_BY:
         raise DataError(f"--pair is {pair_by!r}; valid are {', '.join(PAIR_BY)}.")
-    references = find_references(reference)
     if prediction.is_dir():
         predictions = _label_files(prediction)
     else:
         predictions = Side({split_suffix(prediction)[0]: _check_exists(prediction)})
+    references = find_references(reference, predictions.files)
     if reference.is_file() and not may_be_coco(reference):
         case = split_suffix(reference)[0]
         predictions = _renamed(predictions, _equal_names([case], predictions.files))  # the reference's name counts
@@ -189,8 +190,12 @@ def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:
     )
 
 
-def find_references(path: Path) -> Side:
+def find_references(path: Path, names: Collection[str] = ()) -> Side:
     """Return the labels of a data set, of a folder (perhaps inside a data set), of a JSON file of COCO, or of one file.
+
+    Args:
+        path: the file or folder.
+        names: of the predictions: what masks in folders are named after where no images lie beside them.
 
     Raises:
         DataError: it does not exist, or is the folder of a data set that cannot be read.
@@ -203,7 +208,12 @@ def find_references(path: Path) -> Side:
             return replace(find_references(path.parent), files=files, failed={}, notes=())
         except DataError:  # other files in the folder of a named file do not matter
             return Side(files)
-    data = _data_set_of_masks(path) or _data_set_by_itself(path)
+    try:
+        data = _data_set_of_masks(path) or _data_set_by_itself(path)
+    except DataError:
+        if masks := _masks_named(path, names):
+            return masks
+        raise
     if data is not None:
         side = _side_of(data)
         scans_beside = {scan.parent for case in data.cases for scan in case.channels}
@@ -230,13 +240,32 @@ def _data_set_by_itself(path: Path) -> DataSet | None:
     return find_cases(path) if is_data_set(path) else read_flat_folder(path, DEFAULT_NAMING)
 
 
+def _holds_mask_folders(path: Path) -> bool:
+    """Return whether a folder has images in folders, and none beside them."""
+    return not images_in(path) and any(images_in(folder) for folder in structure_folders(path))
+
+
+def _masks_named(path: Path, names: Collection[str]) -> Side | None:
+    """Return the masks in a folder's folders whose files or folders are named as predictions are; None for none.
+
+    Raises:
+        DataError: which of them are structures is not clear.
+    """
+    if not _holds_mask_folders(path):
+        return None
+    labels, unclear = labels_of_masks(path, names)
+    if labels.keys().isdisjoint(names):
+        return None
+    return Side(labels, unclear)
+
+
 def _data_set_of_masks(path: Path) -> DataSet | None:
     """Return the data set whose folder of labels this is, if they are a mask for each structure; else None.
 
     Raises:
         DataError: the images beside it do not say what its folders of masks are, and it is no data set by itself.
     """
-    if images_in(path) or not any(images_in(folder) for folder in structure_folders(path)):
+    if not _holds_mask_folders(path):
         return None
     try:
         data = read_pairs(path.parent, DEFAULT_NAMING)

@@ -8,7 +8,10 @@ import pytest
 
 from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.commands.evaluate.pair_names import name_segments
+from medseg.core.case import Case
 from medseg.core.errors import DataError
+from medseg.evaluation.label_files import Pair
 
 SHAPE = (4, 12, 12)
 
@@ -178,3 +181,36 @@ def test_a_data_set_whose_test_labels_have_the_names_leads_to_them(tmp_path, sav
         evaluate(tmp_path / "out", tmp_path / "data")
     meant = str(error.value).split("`")[1]
     assert evaluate(tmp_path / "out", meant).summary.dice_mean == 1
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".png"])
+@pytest.mark.parametrize("order", ["{structure}/{case}", "{case}/{structure}", "{structure}/{case}_{structure}"])
+def test_masks_in_folders_need_no_images_beside_them(tmp_path, save_nifti, save_picture, order, suffix):
+    def save(path, mask):
+        if suffix == ".png":
+            save_picture(path, mask[1])
+        else:
+            save_nifti(path, mask)
+
+    for number in range(3):
+        cup, disc = blob(number), blob(number + 4)
+        save(tmp_path / f"out/p{number}{suffix}", np.where(cup, 1, np.where(disc, 2, 0)).astype(np.uint8))
+        for structure, mask in (("cup", cup), ("disc", disc)):
+            name = order.format(structure=structure, case=f"p{number}")
+            save(tmp_path / f"ref/{name}{suffix}", mask * 255)
+    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    assert (result.labels.structures, result.failed) == ({"cup": 1, "disc": 2}, {})
+    assert [case.dice_mean for case in result.summary.cases] == [1, 1, 1]
+    assert [note for note in result.notes if "1 is taken for cup, 2 for disc" in note]
+    exchanged = EvaluateOptions(segments=["disc", "cup"], output=tmp_path / "scores")
+    result = evaluate(tmp_path / "out", tmp_path / "ref", options=exchanged)
+    assert (result.labels.structures, result.notes) == ({"disc": 1, "cup": 2}, ())
+    assert {case.dice_mean for case in result.summary.cases} == {0}
+
+
+def test_names_of_one_side_are_not_those_of_the_other(tmp_path, save_nifti):
+    """Values of references that nothing names are no structures of the predictions."""
+    for structure, mask in (("cup", blob(0)), ("disc", blob(4))):
+        save_nifti(tmp_path / f"out/p0/{structure}.nii.gz", mask)
+    pair = Pair(Case("p0", "p0", ()), save_nifti(tmp_path / "ref/p0.nii.gz", blob(0)), tmp_path / "out/p0")
+    assert name_segments([pair], None, (), None) == ([pair], None, ())
