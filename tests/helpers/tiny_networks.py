@@ -55,6 +55,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "erfnet_encoder": ("erfnet", {"arguments": {"features": [4, 6, 8], "encoder_only": True}}),
 }
 """Other forms of a row: a name for tests -> the row's name, and what differs in the plan's section `network`."""
+PATCH = {2: 32, 3: 16}
+"""Number of axes -> length of a patch along each, where the network takes it."""
 NAMES = [*sorted((BUILT_IN & NETWORKS.keys()) - LARGE - ENCODER_ROWS.keys()), *sorted(VARIANTS), *ENCODER_ROWS]
 """Every row and variant; those on pretrained encoders are skipped where their library is not installed."""
 
@@ -83,12 +85,12 @@ def rows(dimensions: int, slow: bool = False) -> Any:
 
 def plan_of(name: str, dimensions: int) -> Plan:
     """A plan with two structures and one channel whose network is tiny."""
-    return make_plan(dimensions, tiny(name, dimensions).model_dump(mode="json"))
+    return make_plan(dimensions, tiny(name, dimensions, PATCH[dimensions]).model_dump(mode="json"))
 
 
 def by_heart_plan(name: str, dimensions: int) -> Plan:
-    """The same for learning patches by heart: with smaller patches in 3D, and features enough (`WIDER`)."""
-    configuration = tiny(name, dimensions, 16 if dimensions == 3 else 32).model_dump(mode="json")
+    """The same with features enough to know patches by heart (`WIDER`)."""
+    configuration = tiny(name, dimensions, PATCH[dimensions]).model_dump(mode="json")
     if name in WIDER:
         configuration["network"]["arguments"] = WIDER[name]
     return make_plan(dimensions, configuration)
