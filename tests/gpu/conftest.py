@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.function import BackwardCFunction
+from torch.utils._device import _device_constructors
 
 from medseg.networks.device import first_line
 from medseg.training.data import intensity, transfer
@@ -110,6 +111,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     if why_not := _why_not():
         pytest.skip(why_not)
     _declare_in_place()
+    _device_constructors()  # remembers `torch.arange` and others at its first use, which must not be a replaced one
     mode = FakeTensorMode()
     from_numpy, generator, arange = torch.from_numpy, torch.Generator, torch.arange
 
@@ -122,12 +124,13 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     def known_range(*limits: int, **options: Any) -> torch.Tensor:
         """A range that knows its values where it is made on the host: MONAI makes numbers of axes so."""
         tensor = arange(*limits, **options)
-        if not options:
+        if not options and tensor.device.type == "cpu" and all(isinstance(limit, int) for limit in limits):
             tensor.known = list(range(*limits))
         return tensor
 
     def to_list(tensor: FakeTensor) -> Any:
-        return getattr(tensor, "known", None) or to_numpy(tensor).tolist()
+        values = to_numpy(tensor)
+        return getattr(tensor, "known", None) or values.tolist()
 
     def pack(arrays: Any, pinned: bool) -> torch.Tensor:
         return torch.empty(transfer._starts(arrays)[-1], dtype=torch.uint8)

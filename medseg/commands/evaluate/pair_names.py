@@ -52,7 +52,8 @@ def name_segments(
     references = [pair for pair in pairs if pair.reference in named]
     predictions = [pair for pair in pairs if pair.prediction in named]
     settled = any(pair.reading.segments for pair in pairs) and not segments
-    mixed = declared is None and len(references) < len(pairs)  # values in the other files have no names
+    unnamed = [pair for pair in pairs if named.isdisjoint(_files(pair))]
+    mixed = declared is None and unnamed and not (segments or overlaps)
     if settled or mixed or not (references or predictions or segments):
         return Named([*pairs], declared)
     files = [(pair, pair.reference) for pair in references] + [(pair, pair.prediction) for pair in predictions]
@@ -62,24 +63,30 @@ def name_segments(
         return Named([*pairs], declared)
     update = {"segments": dict(names.table), "overlaps": names.overlaps}
     named_pairs = [replace(pair, reading=pair.reading.model_copy(update=update)) for pair in pairs]
-    assumed = declared is None and not segments and len(predictions) < len(pairs)
-    return Named(named_pairs, names.labels, _assumed_values(names.labels.written_values) if assumed else ())
+    notes: tuple[str, ...] = ()
+    if declared is None and not segments:
+        bare = [
+            ("references", len(references), any(pair.reading.map for pair in pairs)),
+            ("predictions", len(predictions), any(pair.prediction_reading.map for pair in pairs)),
+        ]
+        bare_sides = [side for side, count, mapped in bare if count < len(pairs) and not mapped]
+        notes = tuple(note for side in bare_sides for note in _assumed_values(side, names.labels.written_values))
+    return Named(named_pairs, names.labels, notes)
 
 
-def _assumed_values(values: Mapping[str, int]) -> tuple[str, ...]:
+def _assumed_values(side: str, values: Mapping[str, int]) -> tuple[str, ...]:
     """Return a note on what values without names are taken for; none where there is one structure alone.
 
-    >>> _assumed_values({"background": 0, "cup": 1, "disc": 2})[0].partition(";")[0]
-    'nothing says what the values in the predictions mean: 1 is taken for cup, 2 for disc, in the order of the names'
+    >>> _assumed_values("predictions", {"cup": 1, "disc": 2})[0].partition(";")[0]
+    'nothing says what the values in the predictions mean: 1 is taken for cup, 2 for disc, in alphabetical order'
     """
-    structures = [f"{value} for {name}" for name, value in values.items() if value]
-    if len(structures) < 2:
+    if len(values) < 2:
         return ()
-    first, *others = structures
-    taken = ", ".join([first.replace(" for ", " is taken for ", 1), *others])
+    (first, value), *others = values.items()
+    taken = ", ".join([f"{value} is taken for {first}", *(f"{value} for {name}" for name, value in others)])
     return (
-        f"nothing says what the values in the predictions mean: {taken}, in the order of the names; if that is "
-        "another one: --segments NAME for each structure in the order of the values, or --prediction-map OLD=NEW",
+        f"nothing says what the values in the {side} mean: {taken}, in alphabetical order; if they mean something "
+        "else, name every structure in the order of its value: --segments NAME --segments NAME",
     )
 
 

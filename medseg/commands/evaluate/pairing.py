@@ -13,6 +13,7 @@ from pathlib import Path
 from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
+from medseg.core.wording import first_few
 from medseg.io.annotations.coco import may_be_coco
 from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming
@@ -27,7 +28,7 @@ from medseg.io.layouts.published.coco import read_coco
 from medseg.io.layouts.published.dataset_json import NAME, read_dataset_json
 from medseg.io.layouts.study_labels import label_objects
 from medseg.io.layouts.unread_entries import unread_entries
-from medseg.io.several_files import images_in, is_by_structure, structure_folders
+from medseg.io.several_files import images_in, is_by_structure, structure_folders, structure_masks
 
 _IMAGES_BESIDE = {"labels": "images", "masks": "images", "labelsTr": "imagesTr", "labelsTs": "imagesTs"}
 _MOST_SHOWN = 3
@@ -210,8 +211,8 @@ def find_references(path: Path, names: Collection[str] = ()) -> Side:
             return Side(files)
     try:
         data = _data_set_of_masks(path) or _data_set_by_itself(path)
-    except DataError:
-        if masks := _masks_named(path, names):
+    except DataError as reason:
+        if masks := _masks_named(path, names, reason):
             return masks
         raise
     if data is not None:
@@ -245,18 +246,30 @@ def _holds_mask_folders(path: Path) -> bool:
     return not images_in(path) and any(images_in(folder) for folder in structure_folders(path))
 
 
-def _masks_named(path: Path, names: Collection[str]) -> Side | None:
+def _masks_named(path: Path, names: Collection[str], reason: DataError) -> Side | None:
     """Return the masks in a folder's folders whose files or folders are named as predictions are; None for none.
+
+    Args:
+        path: the folder.
+        names: of the predictions.
+        reason: why the folder is no data set by itself.
 
     Raises:
         DataError: which of them are structures is not clear.
     """
-    if not _holds_mask_folders(path):
+    if not names or not _holds_mask_folders(path):
         return None
-    labels, unclear = labels_of_masks(path, names)
-    if labels.keys().isdisjoint(names):
+    try:
+        labels, unclear = labels_of_masks(path, {*names, *map(_case_name, names)})
+    except DataError as refusal:
+        first = path / structure_folders(path)[0].name
+        hint = f"To score one structure alone, name its folder as the reference, such as {first}"
+        raise DataError(refusal.message, hint) from reason
+    if labels.keys().isdisjoint(names) and not _equal_names(names, labels):
         return None
-    return Side(labels, unclear)
+    structures = sorted({structure for label in labels.values() for structure, _ in structure_masks(label)})
+    note = f"{path} is read as one mask for each structure: {first_few(structures)}"
+    return _with_unread(path, labels, Side(labels, unclear, notes=(note,)))
 
 
 def _data_set_of_masks(path: Path) -> DataSet | None:

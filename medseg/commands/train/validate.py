@@ -12,15 +12,15 @@ import torch
 from medseg.commands.train.live import LOSS_BATCHES
 from medseg.commands.train.probe import DiceProbe
 from medseg.core.case import Case
-from medseg.core.files import scratch_folder
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.pages.score_files import METRICS_CSV, METRICS_JSON, POOLED_CSV
-from medseg.evaluation.label_files import Pair, summarize_pairs
+from medseg.evaluation.label_files import Pair, score_pairs, summarize_pairs
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.inference.predictor import Predictor
+from medseg.io.load import load_case_image
 from medseg.preprocessing.cache import Sample
 from medseg.training.length.budget import ValidationSeconds
 
@@ -79,6 +79,9 @@ def validation_seconds(
 ) -> ValidationSeconds:
     """Extrapolate the time of validations from one timed case each, by voxel count.
 
+    The scores that are timed are those of a reference against itself: what an untrained network answers may be ragged,
+    and take its surfaces many times longer.
+
     Args:
         probe: the probe that validates during training.
         network: to be trained.
@@ -93,9 +96,13 @@ def validation_seconds(
     each = _seconds(lambda: probe.score(network, first)) * probed
     if not held_out:
         return ValidationSeconds(each, 0.0)
+    plan, case = predictor.model.plan, first.case
+    image = load_case_image(case, len(plan.data.channels), plan.data.reading)
+    assert case.label is not None  # it was trained or validated with
+    itself = Pair(case, case.label, case.label, plan.data.reading, plan.data.reading)
+    score_seconds = _seconds(lambda: score_pairs([itself], plan.labels, plan.scoring, silent))
+    one = _seconds(lambda: predictor(image)) + score_seconds
     volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
-    with scratch_folder("validation") as folder:  # with all that follows a prediction: export, files, scores
-        one = _seconds(lambda: validate_fold(predictor, [first.case], folder, silent))
     return ValidationSeconds(each, one * volumes + _SAVING_SECONDS, LOSS_BATCHES)
 
 

@@ -5,13 +5,11 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.evaluate.options import EvaluateOptions
-from medseg.commands.evaluate.pair_names import name_segments
-from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.evaluation.label_files import Pair
 
 SHAPE = (4, 12, 12)
 
@@ -185,7 +183,8 @@ def test_a_data_set_whose_test_labels_have_the_names_leads_to_them(tmp_path, sav
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".png"])
 @pytest.mark.parametrize("order", ["{structure}/{case}", "{case}/{structure}", "{structure}/{case}_{structure}"])
-def test_masks_in_folders_need_no_images_beside_them(tmp_path, save_nifti, save_picture, order, suffix):
+@pytest.mark.parametrize("answer", ["{case}", "{case}_pred"])
+def test_masks_in_folders_need_no_images_beside_them(tmp_path, save_nifti, save_picture, order, answer, suffix):
     def save(path, mask):
         if suffix == ".png":
             save_picture(path, mask[1])
@@ -194,7 +193,10 @@ def test_masks_in_folders_need_no_images_beside_them(tmp_path, save_nifti, save_
 
     for number in range(3):
         cup, disc = blob(number), blob(number + 4)
-        save(tmp_path / f"out/p{number}{suffix}", np.where(cup, 1, np.where(disc, 2, 0)).astype(np.uint8))
+        save(
+            tmp_path / f"out/{answer.format(case=f'p{number}')}{suffix}",
+            np.where(cup, 1, np.where(disc, 2, 0)).astype(np.uint8),
+        )
         for structure, mask in (("cup", cup), ("disc", disc)):
             name = order.format(structure=structure, case=f"p{number}")
             save(tmp_path / f"ref/{name}{suffix}", mask * 255)
@@ -202,15 +204,42 @@ def test_masks_in_folders_need_no_images_beside_them(tmp_path, save_nifti, save_
     assert (result.labels.structures, result.failed) == ({"cup": 1, "disc": 2}, {})
     assert [case.dice_mean for case in result.summary.cases] == [1, 1, 1]
     assert [note for note in result.notes if "1 is taken for cup, 2 for disc" in note]
+    assert f"{tmp_path / 'ref'} is read as one mask for each structure: cup, disc" in result.notes
     exchanged = EvaluateOptions(segments=["disc", "cup"], output=tmp_path / "scores")
     result = evaluate(tmp_path / "out", tmp_path / "ref", options=exchanged)
-    assert (result.labels.structures, result.notes) == ({"disc": 1, "cup": 2}, ())
+    assert result.labels.structures == {"disc": 1, "cup": 2}
+    assert not [note for note in result.notes if "is taken for" in note]
     assert {case.dice_mean for case in result.summary.cases} == {0}
 
 
-def test_names_of_one_side_are_not_those_of_the_other(tmp_path, save_nifti):
-    """Values of references that nothing names are no structures of the predictions."""
-    for structure, mask in (("cup", blob(0)), ("disc", blob(4))):
-        save_nifti(tmp_path / f"out/p0/{structure}.nii.gz", mask)
-    pair = Pair(Case("p0", "p0", ()), save_nifti(tmp_path / "ref/p0.nii.gz", blob(0)), tmp_path / "out/p0")
-    assert name_segments([pair], None, (), None) == ([pair], None, ())
+@pytest.mark.parametrize("named", ["out", "ref"])
+def test_values_beside_names_are_taken_in_alphabetical_order_and_said(tmp_path, save_nifti, named):
+    """Segmentations of 3D Slicer, in which a name has another value in each file, against values without names."""
+    bare = "ref" if named == "out" else "out"
+    for number, values in enumerate(({"liver": 1, "spleen": 2}, {"liver": 2, "spleen": 1})):
+        masks = {"liver": blob(number), "spleen": blob(number + 4)}
+        segments = sitk.GetImageFromArray(sum(masks[name] * value for name, value in values.items()))
+        for place, (name, value) in enumerate(values.items()):
+            for key, content in (("ID", name), ("Name", name), ("LabelValue", value), ("Layer", 0)):
+                segments.SetMetaData(f"Segment{place}_{key}", str(content))
+        (tmp_path / named).mkdir(exist_ok=True)
+        sitk.WriteImage(segments, tmp_path / named / f"p{number}.seg.nrrd")
+        save_nifti(tmp_path / bare / f"p{number}.nii.gz", masks["liver"] + 2 * masks["spleen"], np.diag([-1, -1, 1, 1]))
+    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    side = "predictions" if bare == "out" else "references"
+    assert (result.labels.structures, result.failed) == ({"liver": 1, "spleen": 2}, {})
+    assert [case.dice_mean for case in result.summary.cases] == [1, 1]
+    assert [note for note in result.notes if f"the values in the {side} mean: 1 is taken for liver" in note]
+    exchanged = EvaluateOptions(segments=["spleen", "liver"], output=tmp_path / "scores")
+    result = evaluate(tmp_path / "out", tmp_path / "ref", options=exchanged)
+    assert ([case.dice_mean for case in result.summary.cases], result.notes) == ([0, 0], ())
+
+
+def test_folders_that_may_be_no_structures_lead_to_one_of_them(tmp_path, save_picture):
+    for number in range(2):
+        save_picture(tmp_path / f"out/p{number}.png", blob(number)[1])
+        save_picture(tmp_path / f"ref/cup/p{number}.png", blob(number)[1])
+    with pytest.raises(DataError, match="a single folder of masks") as refused:
+        evaluate(tmp_path / "out", tmp_path / "ref")
+    assert refused.value.hint.endswith(str(tmp_path / "ref/cup"))
+    assert evaluate(tmp_path / "out", tmp_path / "ref/cup").summary.dice_mean == 1

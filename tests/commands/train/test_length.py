@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +60,28 @@ def fixed_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "measured_step_seconds", lambda *_: 100.0)
     monkeypatch.setattr(validate, "validation_seconds", lambda *_: ValidationSeconds(10.0, 10.0))
     monkeypatch.setattr(pace, "_FEWEST_WATCHED_STEPS", 10**9)
+
+
+def test_a_budget_reserves_time_for_answers_and_scores_of_every_case(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is timed is done as it is in the final validation; the scores are those of a reference against itself."""
+    done: list[Any] = []
+
+    def seconds(call: Callable[[], object]) -> float:
+        done.append(call())
+        return 10.0
+
+    reserved: list[ValidationSeconds] = []
+    measure = validate.validation_seconds
+    monkeypatch.setattr(validate, "_seconds", seconds)
+    monkeypatch.setattr(validate, "validation_seconds", lambda *given: reserved.append(measure(*given)) or reserved[0])
+    interrupted(workspace, 10, budget_seconds=60_000)
+    _, scores, answer = done
+    assert [(case.dice_mean, scores.failed) for case in scores.cases] == [(1.0, {})]
+    assert answer.array.ndim == 4
+    volumes = (reserved[0].final - validate._SAVING_SECONDS) / 20
+    assert volumes == pytest.approx(1)  # of the one case that is held out
 
 
 def test_a_finished_run_is_trained_for_a_while_longer(workspace: Path, fixed_speed: None) -> None:
