@@ -54,6 +54,15 @@ def test_a_step(name: str, dimensions: int) -> None:
     assert float((rough.float() - exact).norm() / exact.norm()) < 0.1
 
 
+@EVERY
+def test_statistics_follow_the_weights_within_tens_of_steps(name: str, dimensions: int) -> None:
+    """Else a short run answers by the statistics of random weights, and a network that has learnt answers nothing."""
+    plan = plan_of(name, dimensions)
+    network = on_meta(partial(make_network, plan, plan.configuration("main")))
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert [module for module in norms if module.momentum is not None and module.momentum < 0.1] == []
+
+
 @pytest.mark.parametrize(("name", "dimensions"), rows(2))
 def test_its_stages_add_up_to_the_network(name: str, dimensions: int) -> None:
     plan = plan_of(name, dimensions)

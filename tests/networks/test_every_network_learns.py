@@ -43,7 +43,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str, dimensions: int, tmp_path: 
 
 
 LEARN_2D = ("attention_unet", "basic_unet", "basic_unet_plus_plus", "dynunet", "mednext", "plain_unet", "residual_unet")
-LEARN = [(name, 2) for name in (*LEARN_2D, "segresnet", "segresnet_ds", "unet")]
+LEARN = [(name, 2) for name in (*LEARN_2D, "flexible_unet", "segresnet", "segresnet_ds", "unet")]
 LEARN += [(name, 3) for name in ("dynunet", "plain_unet", "segresnet", "segresnet_ds", "unet")]
 """Rows that know two patches within a few seconds; benchmarks/accuracy/overfit.py is for all of them."""
 

@@ -101,6 +101,13 @@ def test_the_encoder_of_mobilenet_v2_has_the_published_parameters() -> None:
     assert sum(value.numel() for value in network.encoder.parameters()) == 3_504_872 - 1_281_000
 
 
+def test_statistics_of_efficientnet_follow_its_weights_within_tens_of_steps() -> None:
+    """The library has 0.01 for it, where 0.1 is torch's default."""
+    require_encoders()
+    network: Any = build_network(read(name="smp_unet", encoder="efficientnet-b0"), 1, 2)
+    assert {module.momentum for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)} == {0.1}
+
+
 @pytest.mark.parametrize("name", ["smp_unetplusplus", "linknet"])
 def test_an_encoder_that_the_decoder_does_not_take_is_named(name: str) -> None:
     require_encoders()
