@@ -78,6 +78,10 @@ class ListOutput(nn.Module):
         )
 
 
+WRAPPED = "network."
+"""What names begin with in a network that was registered, or is MONAI's (`ListOutput`)."""
+
+
 def as_list(network: nn.Module, dimensions: int) -> nn.Module:
     """Return a network that answers a list: the module itself where its `forward` takes `levels`, else wrapped.
 

@@ -22,7 +22,7 @@ from medseg.networks.device import first_line
 from medseg.networks.encoders.rows import ENCODER_ROWS
 from medseg.networks.erfnet import ERFNet, make_erfnet
 from medseg.networks.monai.rows import MONAI_ROWS
-from medseg.networks.row import NetworkFactory, NetworkRow, as_list
+from medseg.networks.row import WRAPPED, NetworkFactory, NetworkRow, as_list
 from medseg.networks.segnet import SegNet, make_segnet
 from medseg.networks.shallow_convolution import with_right_gradients
 from medseg.networks.unet import UNet
@@ -201,19 +201,18 @@ def _quicken_statistics(network: nn.Module) -> None:
     statistics is still what they began with, and a network that has learnt its patches by heart answers nothing.
     """
     for name, module in network.named_modules():
-        part = name.removeprefix("network.").split(".")[0]
-        if part in encoder_parts(network) and isinstance(module, _BatchNorm) and module.momentum is not None:
+        if in_encoder(network, name) and isinstance(module, _BatchNorm) and module.momentum is not None:
             module.momentum = max(module.momentum, _LEAST_MOMENTUM)
 
 
-def encoder_parts(network: nn.Module) -> tuple[str, ...]:
-    """Return the names of the parts of a network that are its encoder, as its row has them.
+def in_encoder(network: nn.Module, name: str) -> bool:
+    """Return whether a parameter or module of a network belongs to its encoder, as its row has it.
 
     Args:
         network: as `build_network` returns it, or another module: parts named `stem` and `encoder` are then meant.
+        name: of the parameter or module within the network.
     """
-    parts: tuple[str, ...] = vars(network).get("encoder_parts", ("stem", "encoder"))
-    return parts
+    return name.removeprefix(WRAPPED).split(".")[0] in vars(network).get("encoder_parts", ("stem", "encoder"))
 
 
 def supervision_scales(network: nn.Module, dimensions: int, enabled: bool) -> Sequence[Sequence[int]]:

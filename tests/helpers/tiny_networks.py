@@ -66,15 +66,17 @@ def row_of(name: str) -> NetworkRow:
     return NETWORKS[VARIANTS[name][0] if name in VARIANTS else name]
 
 
-def tiny(name: str, dimensions: int, patch: int = 32, stages: int = 4) -> Configuration:
-    """Return a configuration of a tiny network, with the valid patch that is nearest to a cube of `patch` voxels."""
+def tiny(name: str, dimensions: int, stages: int = 4) -> Configuration:
+    """Return a configuration of a tiny network, with the valid patch that is nearest to `PATCH` along each axis."""
     if name in ENCODER_ROWS:
         require_encoders()
     arguments = {"arguments": ARGUMENTS[name]} if name in ARGUMENTS else {}
     row, others = VARIANTS.get(name, (name, arguments))
     values = {"network": network_values(dimensions, stages, row, **others), "batch_size": 2}
     loose = make_configuration(dimensions, **values, patch_voxels=[2**8] * dimensions)
-    return make_configuration(dimensions, **values, patch_voxels=patch_rule(loose).nearest([patch] * dimensions))
+    return make_configuration(
+        dimensions, **values, patch_voxels=patch_rule(loose).nearest([PATCH[dimensions]] * dimensions)
+    )
 
 
 def rows(dimensions: int, slow: bool = False) -> Any:
@@ -85,12 +87,12 @@ def rows(dimensions: int, slow: bool = False) -> Any:
 
 def plan_of(name: str, dimensions: int) -> Plan:
     """A plan with two structures and one channel whose network is tiny."""
-    return make_plan(dimensions, tiny(name, dimensions, PATCH[dimensions]).model_dump(mode="json"))
+    return make_plan(dimensions, tiny(name, dimensions).model_dump(mode="json"))
 
 
 def by_heart_plan(name: str, dimensions: int) -> Plan:
     """The same with features enough to know patches by heart (`WIDER`)."""
-    configuration = tiny(name, dimensions, PATCH[dimensions]).model_dump(mode="json")
+    configuration = tiny(name, dimensions).model_dump(mode="json")
     if name in WIDER:
         configuration["network"]["arguments"] = WIDER[name]
     return make_plan(dimensions, configuration)

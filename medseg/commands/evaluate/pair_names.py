@@ -63,30 +63,26 @@ def name_segments(
         return Named([*pairs], declared)
     update = {"segments": dict(names.table), "overlaps": names.overlaps}
     named_pairs = [replace(pair, reading=pair.reading.model_copy(update=update)) for pair in pairs]
-    notes: tuple[str, ...] = ()
-    if declared is None and not segments:
-        bare = [
-            ("references", len(references), any(pair.reading.map for pair in pairs)),
-            ("predictions", len(predictions), any(pair.prediction_reading.map for pair in pairs)),
-        ]
-        bare_sides = [side for side, count, mapped in bare if count < len(pairs) and not mapped]
-        notes = tuple(note for side in bare_sides for note in _assumed_values(side, names.labels.written_values))
-    return Named(named_pairs, names.labels, notes)
+    values = names.labels.written_values if declared is None and not segments else {}
+    bare = [
+        ("references", len(references) < len(pairs) and not any(pair.reading.map for pair in pairs)),
+        ("predictions", len(predictions) < len(pairs) and not any(pair.prediction_reading.map for pair in pairs)),
+    ]
+    notes = [_assumed_values(side, values) for side, assumed in bare if assumed and len(values) > 1]
+    return Named(named_pairs, names.labels, tuple(notes))
 
 
-def _assumed_values(side: str, values: Mapping[str, int]) -> tuple[str, ...]:
-    """Return a note on what values without names are taken for; none where there is one structure alone.
+def _assumed_values(side: str, values: Mapping[str, int]) -> str:
+    """Return a note on what values without names are taken for.
 
-    >>> _assumed_values("predictions", {"cup": 1, "disc": 2})[0].partition(";")[0]
+    >>> _assumed_values("predictions", {"cup": 1, "disc": 2}).partition(";")[0]
     'nothing says what the values in the predictions mean: 1 is taken for cup, 2 for disc, in alphabetical order'
     """
-    if len(values) < 2:
-        return ()
     (first, value), *others = values.items()
     taken = ", ".join([f"{value} is taken for {first}", *(f"{value} for {name}" for name, value in others)])
     return (
         f"nothing says what the values in the {side} mean: {taken}, in alphabetical order; if they mean something "
-        "else, name every structure in the order of its value: --segments NAME --segments NAME",
+        "else, name every structure in the order of its value: --segments NAME --segments NAME"
     )
 
 

@@ -262,8 +262,8 @@ def _masks_named(path: Path, names: Collection[str], reason: DataError) -> Side 
     try:
         labels, unclear = labels_of_masks(path, {*names, *map(_case_name, names)})
     except DataError as refusal:
-        first = path / structure_folders(path)[0].name
-        hint = f"To score one structure alone, name its folder as the reference, such as {first}"
+        first = next(folder for folder in structure_folders(path) if images_in(folder))
+        hint = f"If they are structures, name the folder of one as the reference, to score it alone, such as {first}"
         raise DataError(refusal.message, hint) from reason
     if labels.keys().isdisjoint(names) and not _equal_names(names, labels):
         return None

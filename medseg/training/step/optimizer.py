@@ -7,12 +7,11 @@ from typing import Any
 import torch
 
 from medseg.core.errors import PlanError
-from medseg.networks.table import encoder_parts
+from medseg.networks.row import WRAPPED
+from medseg.networks.table import in_encoder
 from medseg.plans.sections.training import Training
 from medseg.training.step.muon import Muon
 
-_WRAPPED = "network."
-"""What names of a network begin with that was registered, or is MONAI's (`ListOutput`)."""
 _HEADS = ("heads.",)
 _CONVOLUTION_AXES = 4
 """Fewest axes of a convolution's weight: outputs, inputs, y, x."""
@@ -66,8 +65,7 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     """Return the parameter groups with their share of the learning rate; what does not learn is in no group."""
     share = training.encoder_learning_rate
     named = dict(network.named_parameters())
-    parts = encoder_parts(network)
-    encoder = {name for name in named if _in_encoder(name, parts)} if share != 1 else set()
+    encoder = {name for name in named if in_encoder(network, name)} if share != 1 else set()
     if share != 1 and len(encoder) in (0, len(named)):
         raise PlanError(
             f"training.encoder_learning_rate is {share:g}, and this network has no part named encoder.",
@@ -78,7 +76,7 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
         for name in encoder:
             named[name].requires_grad_(False)
         for name, module in network.named_modules():
-            if _in_encoder(name, parts):
+            if in_encoder(network, name):
                 module.eval()
     hidden = _hidden_convolutions(named) if training.optimizer == "muon" else set()
     groups = []
@@ -90,15 +88,10 @@ def _groups(network: torch.nn.Module, training: Training) -> list[dict[str, Any]
     return groups
 
 
-def _in_encoder(name: str, parts: tuple[str, ...]) -> bool:
-    """Return whether a parameter or module belongs to the encoder, which has these parts."""
-    return name.removeprefix(_WRAPPED).split(".")[0] in parts
-
-
 def _hidden_convolutions(named: dict[str, torch.nn.Parameter]) -> set[str]:
     """Return the names of the weights of all convolutions but the first, which reads the image, and the heads.
 
     Muon is for hidden layers only (Jordan et al. 2024).
     """
     weights = [name for name, parameter in named.items() if parameter.ndim >= _CONVOLUTION_AXES]
-    return {name for name in weights[1:] if not name.removeprefix(_WRAPPED).startswith(_HEADS)}
+    return {name for name in weights[1:] if not name.removeprefix(WRAPPED).startswith(_HEADS)}
