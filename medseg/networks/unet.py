@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from medseg.networks.layers import Interpolation, norm_act, to_fast_layout, upsample
+from medseg.networks.layout import to_fast_layout
+from medseg.networks.norm_act import norm_act
+from medseg.networks.upsampling import Interpolation, upsample
 from medseg.plans.schema import Network
 
 _SLOPE = 0.01  # of leaky ReLU, and

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from medseg.core.labels import Labels
-from medseg.preprocessing.compiling import compiled
+from medseg.core.machine.compiling import compiled
 from medseg.preprocessing.interpolate import Resize
 from medseg.preprocessing.windows import Window
 

@@ -9,7 +9,7 @@ import torch
 from builders import network_section
 from torch.nn import functional
 
-from medseg.networks.layers import to_fast_layout
+from medseg.networks.layout import to_fast_layout
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Network
 

@@ -24,7 +24,7 @@ from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.models.quantization import Quantization
 from medseg.networks.device import floating, is_out_of_memory
 from medseg.networks.difference import largest_difference
-from medseg.networks.layers import Interpolation
+from medseg.networks.upsampling import Interpolation
 from medseg.networks.row import FullResolution, ListOutput
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
 

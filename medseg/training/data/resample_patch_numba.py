@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.preprocessing.compiling import compiled
+from medseg.core.machine.compiling import compiled
 from medseg.training.data.resample_patch import TIE
 
 HALF = 0.5 + TIE

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import torch.distributed as dist
 
 from medseg.core.errors import MedsegError, PlanError
 from medseg.core.wording import counted
+from medseg.training.step.together import FAILED, ProcessLost, add_up, lost, one_has_failed, send_from_first
 
 T = TypeVar("T")
 
@@ -27,18 +28,12 @@ _WAIT = timedelta(days=7)
 """How long processes wait for the first one, which preprocesses and validates."""
 _START_WAIT = timedelta(minutes=30)
 """How long the processes of all machines may take to start, to find each other, and to form a group."""
-_FAILED = "medseg_failed"
-"""Key under which processes count how many of them have failed."""
 _ARRIVED = "medseg_arrived"
 """Key under which processes count how many of them have a device and are about to form a group."""
 _POLL_SECONDS = 0.05
 _SILENCE_SECONDS = 2.0
 """That the others wait before they end: torchrun then ends all, and the first one to fail is still to say why."""
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError", "NCCL error")
-
-
-class ProcessLost(MedsegError):
-    """Another one of the processes that train together has ended without a message."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,13 @@ class Ranks:
         rank: number of the process; the first one (0) writes all files and prints everything.
         size: number of processes.
         local_rank: number of the process on its machine, which is that of its GPU.
+        store: what all processes read and write, where failed ones are counted; None for a process alone.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    store: dist.Store | None = field(default=None, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -81,7 +78,7 @@ class Ranks:
 
         The gradient is passed on as it is: each process computes the same loss from the total.
         """
-        return sums if self.size == 1 else _Total.apply(sums)  # type: ignore[no-untyped-call]
+        return sums if self.size == 1 else _Total.apply(sums, self.store)  # type: ignore[no-untyped-call]
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Add up the gradients of all processes: a loss that is computed from a `total` needs the sum, not the mean."""
@@ -92,7 +89,7 @@ class Ranks:
         # or two between GPUs beside a step of tenths (reckoned, not measured), and pieces would have to come in one
         # order in all processes, whatever part of the network their batches use.
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        add_up(flat, self.store)
         parts = flat.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(
             gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
@@ -102,7 +99,7 @@ class Ranks:
         """Give every process the weights of the first one."""
         if self.size > 1:
             for tensor in network.state_dict().values():
-                dist.broadcast(tensor, src=0)
+                send_from_first(tensor, self.store)
 
     def shared(self, make: Callable[[], T]) -> T:
         """Return in every process what the first one makes; the others wait for it.
@@ -115,9 +112,9 @@ class Ranks:
         made: Any = make() if self.first else None
         content = torch.frombuffer(bytearray(json.dumps(made).encode()), dtype=torch.uint8)
         length = torch.tensor([len(content)])
-        dist.broadcast(length, src=0)
+        send_from_first(length, self.store)
         content = content if self.first else torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(content, src=0)
+        send_from_first(content, self.store)
         answer: T = made if self.first else json.loads(bytes(content.tolist()))
         return answer
 
@@ -137,7 +134,7 @@ class Ranks:
     def wait(self) -> None:
         """Wait until all processes have come here."""
         if self.size > 1:
-            dist.all_reduce(torch.zeros(1))
+            add_up(torch.zeros(1), self.store)
 
 
 ALONE = Ranks()
@@ -182,17 +179,17 @@ def joined(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
         _wait_for_all(store, size)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_START_WAIT)
         dist.distributed_c10d._set_pg_timeout(_WAIT)
-        ranks = Ranks(rank, size, local)
+        ranks = Ranks(rank, size, local, store)
         yield ranks, device
         ranks.wait()
     except BaseException as error:
         if isinstance(error, SystemExit):
             raise
         if _first_to_fail(store):
-            lost = lost_another(error)
-            if lost is None:
+            problem = lost_another(error)
+            if problem is None:
                 raise
-            raise lost from None
+            raise problem from None
         with suppress(KeyboardInterrupt):  # which torchrun passes on when it ends the others
             time.sleep(_SILENCE_SECONDS)
         raise SystemExit(2) from None
@@ -211,7 +208,7 @@ def _wait_for_all(store: dist.Store, size: int) -> None:
     last = -(-number // size) * size  # of this call: a script may train several times, with one store for all
     until = time.monotonic() + _START_WAIT.total_seconds()
     while (arrived := store.add(_ARRIVED, 0)) < last:
-        if store.add(_FAILED, 0):
+        if one_has_failed(store):
             raise MedsegError("Another of the processes that train together has failed.")  # and says why itself
         if time.monotonic() > until:
             minutes = _START_WAIT.total_seconds() / 60
@@ -226,13 +223,13 @@ def report_failure() -> None:
     """Report a failed process on its behalf, so that no other process waits for it."""
     with suppress(RuntimeError, ValueError):  # the store is gone, which says the same
         store, _, _ = next(dist.rendezvous("env://", timeout=_START_WAIT))
-        store.add(_FAILED, 1)
+        store.add(FAILED, 1)
 
 
 def _first_to_fail(store: dist.Store) -> bool:
     """Return whether no other process has failed before; if they cannot be asked any more, one has."""
     try:
-        return store.add(_FAILED, 1) == 1
+        return store.add(FAILED, 1) == 1
     except RuntimeError:
         return False
 
@@ -246,12 +243,11 @@ def lost_another(error: BaseException) -> ProcessLost | None:
     Returns:
         None where the error is this process's own.
     """
+    if isinstance(error, ProcessLost):
+        return error
     if not isinstance(error, RuntimeError) or not any(words in str(error) for words in _LOST):
         return None
-    return ProcessLost(
-        "Another of the processes that train together has ended without saying why; torchrun tells which, and how.",
-        "Often there was not enough memory. Go on from the last checkpoint with --resume.",
-    )
+    return lost()
 
 
 def own_device(name: str, local: int) -> str:
@@ -303,11 +299,11 @@ class _Total(torch.autograd.Function):
     """A sum over processes whose gradient is passed on as it is."""
 
     @staticmethod
-    def forward(ctx: Any, sums: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, sums: torch.Tensor, store: dist.Store | None) -> torch.Tensor:
         total = sums.clone()
-        dist.all_reduce(total)
+        add_up(total, store)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient, None
