@@ -59,9 +59,7 @@ def test_values_and_gradients(shape: tuple[int, ...], slope: float, fast_layout:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", MANY)
-def test_many_values_in_pieces_and_by_several_threads(
-    shape: tuple[int, ...], dtype: torch.dtype, threads: int
-) -> None:
+def test_many_values_in_pieces_and_by_several_threads(shape: tuple[int, ...], dtype: torch.dtype, threads: int) -> None:
     torch.manual_seed(0)
     leaves = [torch.randn(shape).to(dtype) * 2 - 1, torch.rand(shape[1]) + 0.5, torch.randn(shape[1])]
     above = torch.randn(shape).to(dtype)

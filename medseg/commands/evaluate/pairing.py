@@ -88,10 +88,7 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
         raise DataError(f"--pair is {pair_by!r}; valid are {', '.join(PAIR_BY)}.")
     for path in (reference, prediction):
         _check_exists(path)
-    if prediction.is_dir():
-        predictions = _label_files(prediction)
-    else:
-        predictions = Side({split_suffix(prediction)[0]: prediction})
+    predictions = _label_files(prediction) if prediction.is_dir() else Side({split_suffix(prediction)[0]: prediction})
     references = find_references(reference, predictions.files)
     if reference.is_file() and not may_be_coco(reference):
         case = split_suffix(reference)[0]

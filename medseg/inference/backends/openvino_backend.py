@@ -24,9 +24,9 @@ from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.models.quantization import Quantization
 from medseg.networks.device import floating, is_out_of_memory
 from medseg.networks.difference import largest_difference
-from medseg.networks.upsampling import Interpolation
 from medseg.networks.row import FullResolution, ListOutput
 from medseg.networks.unet import ConvBlock, ResidualBlock, UNet
+from medseg.networks.upsampling import Interpolation
 
 with without_telemetry():
     import openvino
