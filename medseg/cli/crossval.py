@@ -11,6 +11,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.next_command import in_workspace, show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.crossval.options import CrossvalOptions
+from medseg.core.machine.tuning import tune_for_training
 from medseg.core.options import OFTEN
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def command(
         medseg crossval --config 2d,3d_fullres --set training.seed=1
         medseg crossval --plan liver --folds 0,1,2 --steps 5000
     """
+    tune_for_training()
     from medseg.commands.crossval.crossval import crossval
     from medseg.networks.threads import use_cores
 

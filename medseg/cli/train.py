@@ -14,6 +14,7 @@ from medseg.cli.output.display import console, progress_display, report_failures
 from medseg.cli.output.records import no_records, record_result
 from medseg.commands.train.options import TrainOptions
 from medseg.core.machine.starting import starting
+from medseg.core.machine.tuning import tune_for_training
 from medseg.core.options import OFTEN
 from medseg.core.progress import Callback, Progress
 from medseg.core.wording import counted, duration
@@ -47,6 +48,7 @@ def command(
         medseg train --fold 0 --resume --set training.learning_rate=0.001
         medseg train --fold 0 --extend 2x
     """
+    tune_for_training()
     with starting():
         from medseg.commands.train.train import train
         from medseg.networks.threads import use_cores
