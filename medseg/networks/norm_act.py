@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,23 @@ def _is_compiled_here(x: Tensor, weight: Tensor) -> bool:
     """Return whether the compiled loops are for these activations: real ones, channels-last on a CPU."""
     return (
         is_fast_here(x)
+        and _loops() is not None
         and type(x) is Tensor  # not one that only has a shape
         and not torch.compiler.is_compiling()
         and x.dtype in (torch.float32, torch.bfloat16)
         and weight.dtype == torch.float32
         and x.is_contiguous(memory_format=LAYOUT[x.ndim])
     )
+
+
+@cache
+def _loops() -> Any:
+    """Return the compiled loops; None if numba does not support this version of numpy."""
+    try:
+        from medseg.networks import norm_act_numba
+    except ImportError:
+        return None
+    return norm_act_numba
 
 
 class _NormAct(torch.autograd.Function):
@@ -64,8 +75,7 @@ class _NormAct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
-        from medseg.networks import norm_act_numba as loops
-
+        loops = _loops()
         y = torch.empty_like(x)
         values, results = _samples(x), _samples(y)
         parts = _Parts(values, x.shape[1])
@@ -86,8 +96,7 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from medseg.networks import norm_act_numba as loops
-
+        loops = _loops()
         (x,) = ctx.saved_tensors
         scale, shift, mean, variance, slope = ctx.statistics
         gradient = gradient.contiguous(memory_format=LAYOUT[x.ndim])
