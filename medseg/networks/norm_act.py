@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any
 
@@ -36,23 +37,24 @@ def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
         eps: added to the variance.
         slope: the slope of the leaky ReLU below zero; 1 leaves the activation out.
     """
-    if _is_compiled_here(x, weight) and 0 < slope <= 1:
+    if _is_compiled_here(x, weight, bias) and 0 < slope <= 1:
         answer: Tensor = _NormAct.apply(x, weight, bias, eps, slope)  # type: ignore[no-untyped-call]
         return answer
     x = functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
     return x if slope == 1 else functional.leaky_relu(x, slope, inplace=True)
 
 
-def _is_compiled_here(x: Tensor, weight: Tensor) -> bool:
+def _is_compiled_here(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """Return whether the compiled loops are for these activations: real ones, channels-last on a CPU."""
     return (
-        is_fast_here(x)
-        and _loops() is not None
+        not torch.compiler.is_compiling()
+        and is_fast_here(x)
         and type(x) is Tensor  # not one that only has a shape
-        and not torch.compiler.is_compiling()
+        and x.numel() > 0
         and x.dtype in (torch.float32, torch.bfloat16)
-        and weight.dtype == torch.float32
+        and weight.dtype == bias.dtype == torch.float32
         and x.is_contiguous(memory_format=LAYOUT[x.ndim])
+        and _loops() is not None
     )
 
 
@@ -74,6 +76,7 @@ class _NormAct(torch.autograd.Function):
     """
 
     @staticmethod
+    @np.errstate(all="ignore")  # what is not finite stays so, silently, as with torch
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
         loops = _loops()
         y = torch.empty_like(x)
@@ -95,6 +98,7 @@ class _NormAct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @np.errstate(all="ignore")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         loops = _loops()
         (x,) = ctx.saved_tensors
@@ -169,7 +173,10 @@ class _Parts:
                     return
                 work(number, piece)
 
-        helpers = [_helpers(self._threads).submit(draw) for _ in range(self._threads - 1)]
+        helpers = []
+        with suppress(RuntimeError):  # no thread can be started, as when Python ends: this one computes all pieces
+            for _ in range(self._threads - 1):
+                helpers.append(_helpers(torch.get_num_threads()).submit(draw))
         draw()
         for helper in helpers:
             helper.result()

@@ -118,12 +118,16 @@ def test_every_bf16_is_read_and_rounded_as_torch_does() -> None:
         torch.testing.assert_close(rounded, wanted, rtol=0, atol=0, equal_nan=True)
 
 
-def test_what_is_not_finite_stays_so() -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value: float) -> None:
     x = torch.randn(1, 4, 8, 8)
-    x[0, 2, 3, 3] = float("nan")
-    y = norm_act(to_fast_layout(x), torch.ones(4), torch.zeros(4), 1e-5, 0.01)
-    assert torch.isnan(y[0, 2]).all()
-    assert torch.isfinite(y[0, [0, 1, 3]]).all()
+    x[0, 2, 3, 3] = value
+    leaves = [x, torch.ones(4), torch.zeros(4)]
+    with np.errstate(all="raise"):
+        found = with_gradients(lambda x, w, b: norm_act(x, w, b, 1e-5, 0.01), leaves, torch.ones(x.shape), True)
+    for values in found[:2]:
+        assert torch.isnan(values[0, 2]).all()
+        assert torch.isfinite(values[0, [0, 1, 3]]).all()
 
 
 def test_a_constant_channel_gives_its_bias() -> None:
@@ -141,8 +145,11 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
         module._Parts(values, 1).each(lambda number, piece: None)
         child = os.fork()
         if child == 0:
-            module._Parts(values, 1).each(lambda number, piece: None)
-            os._exit(7)
+            try:
+                module._Parts(values, 1).each(lambda number, piece: None)
+                os._exit(7)
+            finally:
+                os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     finally:
         torch.set_num_threads(before)

@@ -29,6 +29,7 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request, find_run
 from medseg.commands.train.train import train
 from medseg.core.errors import Cancelled, MedsegError
+from medseg.core.machine.tuning import tune_for_training
 from medseg.core.progress import Callback, Progress, silent
 from medseg.models.workspace import Workspace
 from medseg.networks.threads import use_cores
@@ -264,6 +265,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def main() -> int:
     """Run a worker: train what standard input says, and return the exit code."""
     plan, workspace, options = pickle.load(sys.stdin.buffer)  # from rank 0, which started this process
+    tune_for_training()
     use_cores()
     os.write(1, _READY)
     with open(os.devnull, "wb") as nothing:

@@ -37,6 +37,6 @@ def tune_for_training() -> None:
 def _keep_freed_memory() -> None:
     """Tell the C library to keep what is freed; other libraries than glibc have no such option."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
+    # Older versions of glibc refuse more than 32 MB; only with the one option does the other help.
+    if set_option is not None and any(set_option(_M_MMAP_THRESHOLD, most) for most in (_KEPT_BYTES, 32 << 20)):
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        set_option(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -18,7 +18,7 @@ def faults():
 for _ in range(3):
     torch.ones(1 << 24)
 before = faults()
-torch.ones(1 << 24)  # 64 MB: 16,384 pages of 4 KB
+torch.ones(1 << 24)  # 64 MB: 32 pages of 2 MB, or 16,384 of 4 KB, which the C library would take anew
 kept = {name: os.environ.get(name) for name in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
 print(json.dumps({**kept, "faults": faults() - before}))
 """
@@ -47,8 +47,8 @@ def test_freed_memory_is_taken_again_and_what_the_user_set_stays(settings: dict[
     found = process(**settings)
     assert found["GOMP_SPINCOUNT"] == spins
     assert found["THP_MEM_ALLOC_ENABLE"] == settings.get("THP_MEM_ALLOC_ENABLE", "1")
-    if "THP_MEM_ALLOC_ENABLE" not in settings:  # small pages are kept too, but not from the first few on
-        assert found["faults"] < 1000
+    if "THP_MEM_ALLOC_ENABLE" not in settings:  # with small pages, more rounds pass before all are kept
+        assert found["faults"] < 100
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is nothing to set on other systems")
