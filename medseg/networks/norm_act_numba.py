@@ -60,7 +60,7 @@ _narrow: Any = intrinsic(_make_narrow)
 
 
 @compiled
-def row_length(channels: int) -> int:
+def _row_length(channels: int) -> int:
     """Return how many values a row has: whole voxels."""
     return channels * max(1, (_ROW + channels - 1) // channels)
 
@@ -69,7 +69,7 @@ def row_length(channels: int) -> int:
 def _repeated(values: NDArray) -> NDArray:
     """Return a float32 value per channel for each value of a row."""
     channels = len(values)
-    row = np.empty(row_length(channels), np.float32)
+    row = np.empty(_row_length(channels), np.float32)
     for start in range(0, len(row), channels):
         for channel in range(channels):
             row[start + channel] = values[channel]
@@ -99,7 +99,7 @@ def moments(x: NDArray, mean: NDArray, squares: NDArray) -> None:
     channels = len(mean)
     mean[:] = 0
     squares[:] = 0
-    row = row_length(channels)
+    row = _row_length(channels)
     sums, centre = np.empty(row, np.float32), np.empty(channels, np.float64)
     before = 0  # voxels
     start = 0

@@ -4,7 +4,7 @@ Memory: every step of a training takes and frees the same gigabytes. By default 
 the system at once and takes them again page by page, each of which the system fills with zeros first; and pages are
 small (4 KB), so that the processor keeps looking up where they lie.
 
-Waiting: torch's threads (of GNU OpenMP) wait for the next operation in a loop, for milliseconds, and take the core from
+Waiting: torch's threads (of GNU OpenMP) wait for the next operation in a loop of many rounds, and take the core from
 whoever could use it: another program, or the threads of this one. `benchmarks/training/busy_machine.py` measures both.
 """
 
@@ -16,7 +16,7 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT_BYTES = 1 << 30
-_SPINS = "5000"  # some tenths of a millisecond; GNU OpenMP's own default is 300,000
+_SPINS = "5000"  # rounds of the loop; GNU OpenMP's own default is 300,000
 _SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD")
 
 
