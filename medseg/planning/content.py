@@ -176,11 +176,12 @@ def value_pattern(channel: NDArray) -> ValuePattern:
     here = flat[::step]
     values, counts = count_values(here)
     beside = flat[1::step]
-    pairs = here[: len(beside)] != values[counts.argmax()]
-    equal = (here[: len(beside)] == beside)[pairs]
+    here = here[: len(beside)]
+    pairs = here != values[counts.argmax()]
+    compared, equal = int(np.count_nonzero(pairs)), int(np.count_nonzero(pairs & (here == beside)))
     return ValuePattern(
         values=len(values),
-        equal_neighbours=round(float(equal.mean()), 4) if equal.size >= _FEWEST_NEIGHBOURS else 1.0,
+        equal_neighbours=round(equal / compared, 4) if compared >= _FEWEST_NEIGHBOURS else 1.0,
         whole=bool((values == np.round(values)).all()),
     )
 

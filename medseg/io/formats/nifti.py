@@ -23,6 +23,7 @@ from medseg.io.formats.named.segment import Segment
 from medseg.io.formats.nifti_header import (
     affine_of,
     data_path,
+    has_extensions,
     header_notes,
     header_path,
     in_time,
@@ -77,12 +78,12 @@ def segments(path: Path) -> list[Segment]:
     """Return the structures that an extension of the header names; [] for other files."""
     try:
         path = header_path(path)
-        header = read_header(path)
-        if header["magic"].tobytes()[:2] != b"n+":
+        if not has_extensions(path):
             return []
+        header = read_header(path)
         offset = int(header.get_data_offset())
         more = content.start(path, min(offset, _MOST_EXTENSION_BYTES))[header.sizeof_hdr :]
-        if len(more) < _EXTENSION_FLAG_BYTES or not more[0]:
+        if len(more) < _EXTENSION_FLAG_BYTES:
             return []
         extensions = header.exts_klass.from_fileobj(
             io.BytesIO(more[_EXTENSION_FLAG_BYTES:]), len(more) - _EXTENSION_FLAG_BYTES, header.endianness != _NATIVE

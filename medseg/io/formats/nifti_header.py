@@ -68,6 +68,13 @@ def header_path(path: Path) -> Path:
     return next((header for name in _partners(path, "img") if (header := path.with_name(name)).is_file()), path)
 
 
+def has_extensions(path: Path) -> bool:
+    """Return whether something follows the header of a single file before its voxels, as its first bytes say."""
+    begin = content.start(path, HEADER_BYTES + 1)
+    size = 348 if begin[344:347] == b"n+1" else HEADER_BYTES if begin[4:7] == b"n+2" else len(begin)
+    return begin[size : size + 1] not in (b"", b"\0")
+
+
 def data_path(path: Path, header: Any) -> Path:
     """Return the file that holds the voxels.
 

@@ -231,10 +231,12 @@ def split_suffix(path: Path) -> tuple[str, str]:
     >>> split_suffix(Path("scans/Case.7.NII.gz"))
     ('Case.7', '.nii.gz')
     """
-    name = Path(path).name
-    known = [suffix for suffix in FORMATS if name.lower().endswith(suffix)]
-    suffix = max(known, key=len, default=Path(name).suffix.lower())
-    return name[: len(name) - len(suffix)], suffix
+    name = path.name
+    dot = name.find(".")
+    while dot >= 0 and name[dot:].lower() not in FORMATS:
+        dot = name.find(".", dot + 1)
+    suffix = name[dot:] if dot >= 0 else path.suffix
+    return name[: len(name) - len(suffix)], suffix.lower()
 
 
 def answer_suffix(path: Path) -> str:
