@@ -193,7 +193,7 @@ class Image:
         """
         if self.shape_zyx != other.shape_zyx:
             return float("inf")
-        if not (self.spacing_known and other.spacing_known):
+        if not (self.spacing_known and other.spacing_known) or np.array_equal(self.affine, other.affine):
             return 0.0
         corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in self.shape_zyx[::-1]))])
         distance = np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max()

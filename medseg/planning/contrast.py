@@ -38,8 +38,9 @@ def roughness(channel: NDArray) -> float | None:
     """
     widths = [min(_WIDTH, size) if size >= _WIDTH else 1 for size in channel.shape]
     inner = [size - width + 1 for size, width in zip(channel.shape, widths, strict=True)]
-    places = np.unravel_index(np.arange(0, prod(inner), step_between(prod(inner), _SAMPLED_PLACES)), inner)
-    corners = np.ravel_multi_index(places, channel.shape)
+    places = np.arange(0, prod(inner), step_between(prod(inner), _SAMPLED_PLACES))  # numbered without the far borders
+    rows, planes = places // inner[2], places // (inner[1] * inner[2])
+    corners = places + (rows * (widths[2] - 1) + planes * (widths[1] - 1) * channel.shape[2])
     steps = np.asarray(np.ravel_multi_index(tuple(np.indices(widths).reshape(len(widths), -1)), channel.shape))
     flat = np.ascontiguousarray(channel).reshape(-1)
     blocks = np.array_split(corners, -(-len(corners) // _PLACES_AT_ONCE))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, NoReturn
 
 from medseg.core.errors import DataError
@@ -177,24 +178,25 @@ def format_of(path: Path) -> Format:
     """
     suffix = split_suffix(path)[1]
     try:
-        if path.is_dir():
-            hint = "Of a DICOM study, FOLDER#KEY names a series; `medseg series FOLDER` lists the keys."
-            raise DataError(f"{path} is a folder; expected an image file.", hint)
-        if path.is_symlink() and not path.exists():
-            raise DataError(
-                f"{path} is a link to {path.readlink()}, which is not there.",
-                "Fetch what it stands for, with `datalad get` or `git annex get` there, or take the link away.",
-                "no data",
-            )
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is no regular file (a pipe, socket or device).", "Expected an image file.")
-        if not path.is_file():
+        if not path.exists():
+            if path.is_symlink():
+                raise DataError(
+                    f"{path} is a link to {path.readlink()}, which is not there.",
+                    "Fetch what it stands for, with `datalad get` or `git annex get` there, or take the link away.",
+                    "no data",
+                )
             raise DataError(
                 f"There is no file {path}.", "Check the path, and that links and network drives are in place."
             )
+        status = path.stat()
+        if S_ISDIR(status.st_mode):
+            hint = "Of a DICOM study, FOLDER#KEY names a series; `medseg series FOLDER` lists the keys."
+            raise DataError(f"{path} is a folder; expected an image file.", hint)
+        if not S_ISREG(status.st_mode):
+            raise DataError(f"{path} is no regular file (a pipe, socket or device).", "Expected an image file.")
         if suffix not in FORMATS:
             refuse_unknown(path)
-        if path.stat().st_size == 0:
+        if status.st_size == 0:
             raise DataError(
                 f"{path} is empty (0 bytes).", "The copy or export was interrupted: do it again.", "truncated"
             )
