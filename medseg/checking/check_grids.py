@@ -125,9 +125,9 @@ def _too_large(facts: Sequence[CaseFacts]) -> list[tuple[CaseFacts, str]]:
     """Return the cases that are larger than any real scan can be, even if many cases agree."""
     large = []
     for case in facts:
-        sizes_mm = np.multiply(case.shape_voxels, case.spacing_mm)
-        if sizes_mm.max() > _LARGEST_MM:
-            size = " x ".join(f"{number / 1000:.3g}" for number in sizes_mm.tolist())
+        sizes_mm = [size * spacing for size, spacing in zip(case.shape_voxels, case.spacing_mm, strict=True)]
+        if max(sizes_mm) > _LARGEST_MM:
+            size = " x ".join(f"{number / 1000:.3g}" for number in sizes_mm)
             large.append((case, f"is {size} metres large (z, y, x); is its unit another one"))
     return large
 

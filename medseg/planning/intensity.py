@@ -99,8 +99,8 @@ def _weighted_percentiles(groups: Sequence[NDArray], percentiles: Sequence[float
     A percentile is the smallest value such that at least this share of the weight lies at or below it.
     """
     values = np.concatenate(groups)
-    weights = np.concatenate([np.full(len(group), 1 / len(group) / len(groups)) for group in groups])
-    order = np.argsort(values, kind="stable")
+    weights = np.repeat([1 / len(group) / len(groups) for group in groups], [len(group) for group in groups])
+    order = np.argsort(values)  # in which order equal values come does not matter
     share = np.cumsum(weights[order])
     positions = np.searchsorted(share, np.asarray(percentiles) / 100 - _ROUNDING)
     return [float(value) for value in values[order[positions]]]

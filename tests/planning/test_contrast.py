@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import spearmanr
 
 from medseg.planning.contrast import asymmetry, roughness
 
@@ -47,6 +49,17 @@ def test_where_nothing_varies_nothing_is_said(channel: np.ndarray) -> None:
 def test_integers_do_not_overflow() -> None:
     channel = (body() * 250).clip(0, 65535).astype(np.uint16)
     assert roughness(channel) == pytest.approx(roughness(channel.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int16])
+@pytest.mark.parametrize("shape", [(12, 13, 14), (1, 40, 50), (2, 30, 31)])
+def test_the_figure_is_spearmans_over_all_neighbourhoods_of_a_small_channel(dtype, shape):
+    channel = (body(shape=shape) / 4).astype(dtype)
+    windows = sliding_window_view(channel.astype(np.float64), [min(3, n) if n > 2 else 1 for n in shape])
+    flat = windows.reshape(-1, *windows.shape[3:]).reshape(windows[..., 0, 0, 0].size, -1)
+    varied = flat[np.ptp(flat, axis=1) > 0]
+    assert len(varied) > 100
+    assert roughness(channel) == pytest.approx(spearmanr(varied.mean(1), varied.std(1)).statistic, abs=5e-3)
 
 
 def test_the_asymmetry_is_where_the_median_lies() -> None:

@@ -22,6 +22,12 @@ def test_every_case_weighs_the_same():
     assert (pooled.mean, pooled.std, pooled.median) == (5, 5, 0)
 
 
+def test_the_order_of_cases_says_nothing():
+    generator = np.random.default_rng(0)
+    cases = [generator.integers(0, 40, size) for size in (30, 700, 12_000, 30, 5)]  # many equal values
+    assert pool(*cases).model_dump() == pytest.approx(pool(*cases[::-1]).model_dump())
+
+
 def test_equals_drawing_equally_many_values_from_each_case():
     generator = np.random.default_rng(0)
     cases = [

@@ -9,6 +9,8 @@ from builders import OBLIQUE
 
 from medseg.core.errors import DataError
 from medseg.core.image import Image
+from medseg.io.formats import nifti
+from medseg.io.formats.named.segment import Segment
 from medseg.io.images import read_image, read_label, write_label
 
 
@@ -68,6 +70,20 @@ def test_the_answer_has_the_geometry_fields_of_the_scan(tmp_path, kind, unit):
     assert answer.header.get_xyzt_units()[0] == unit
     assert answer.header["cal_max"] == 0  # the window of the scan means nothing for labels
     assert read_label(tmp_path / "a.nii.gz").same_grid(grid)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_names_are_read_again_and_a_file_without_any_has_none(tmp_path, kind, suffix):
+    nib.save(kind(np.zeros((3, 2, 1), np.float32), np.eye(4)), tmp_path / "scan.nii.gz")
+    labels = Image(np.array([0, 1, 2, 0, 0, 2], np.uint8).reshape(1, 1, 2, 3), np.eye(4))
+    named = [Segment("liver", 1), Segment("spleen", 2)]
+    for name, segments in ("named", named), ("plain", []):
+        path = tmp_path / f"{name}{suffix}"
+        write_label(path, labels, tmp_path / "scan.nii.gz", segments)
+        assert [(segment.name, segment.value) for segment in nifti.segments(path)] == [
+            (segment.name, segment.value) for segment in segments
+        ]
 
 
 def test_a_2d_scan_is_answered_in_2d(tmp_path):

@@ -166,6 +166,9 @@ def test_the_longest_suffix_counts(tmp_path):
     assert split_suffix(Path("a.extra.nii.gz")) == ("a", ".extra.nii.gz")
     assert split_suffix(Path("a.EXTRA.nii.gz")) == ("a", ".extra.nii.gz")
     assert split_suffix(Path("a.nii.gz")) == ("a", ".nii.gz")
+    assert split_suffix(Path("Case.7.NII.gz")) == ("Case.7", ".nii.gz")
+    assert split_suffix(Path("a.b/case.7.gz")) == ("case.7", ".gz")
+    assert split_suffix(Path("a.b/case")) == ("case", "")
 
 
 def test_the_rows_that_come_with_medseg_fit_the_table():
