@@ -44,7 +44,7 @@ def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientatio
     """
     if not foreground.any():
         return {}
-    across = foreground.any(axis=0)  # (y, x)
+    across: NDArray[np.bool_] = np.any(foreground, axis=0)  # (y, x)
     occupied = (foreground.reshape(len(foreground), -1).any(axis=1), across.any(axis=1), across.any(axis=0))
     box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in map(np.flatnonzero, occupied))
     inside, marked = label.array[0][box], foreground[box]
