@@ -56,10 +56,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("set", choices=OPTIONS)
     parser.add_argument("--budget", default="5m")
+    parser.add_argument("--keep", type=Path, help="a new folder where plan, run and answers stay")
     parser.add_argument("--train", nargs=argparse.REMAINDER, default=[], help="further options of medseg train")
     arguments = parser.parse_args()
     data, listing = (arguments.data / arguments.set).resolve(), HERE / "test_sets" / f"{arguments.set}.txt"
-    place = Path(tempfile.mkdtemp(prefix=f"medseg-{arguments.set}-"))
+    place = arguments.keep or Path(tempfile.mkdtemp(prefix=f"medseg-{arguments.set}-"))
+    place.mkdir(parents=True, exist_ok=True)
     ids = set(listing.read_text().split())
     link_test_cases(data, ids, place / "test")
     seconds = {
@@ -83,7 +85,8 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
     }
     print(json.dumps(row))
-    shutil.rmtree(place)
+    if not arguments.keep:
+        shutil.rmtree(place)
 
 
 if __name__ == "__main__":

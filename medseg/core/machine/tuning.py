@@ -2,7 +2,8 @@
 
 Memory: every step of a training takes and frees the same gigabytes. By default the C library gives large pieces back to
 the system at once and takes them again page by page, each of which the system fills with zeros first; and pages are
-small (4 KB), so that the processor keeps looking up where they lie.
+small (4 KB), so that the processor keeps looking up where they lie. torch can ask for large pages, too, tensor by
+tensor (`THP_MEM_ALLOC_ENABLE`); asking for all of the memory at once is quicker (docs/benchmarks/speed.md).
 
 Waiting: torch's threads (of GNU OpenMP) wait for the next operation in a loop of many rounds, and take the core from
 whoever could use it: another program, or the threads of this one. `benchmarks/training/busy_machine.py` measures both.
@@ -14,10 +15,16 @@ import ctypes
 import os
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_KEPT_BYTES = 1 << 30
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
+_MADV_HUGEPAGE = 14  # of Linux
+_MOST = (1 << 31) - 1  # of glibc's options
+_LARGEST_KEPT = 1 << 30  # single pieces of memory above it go back to the system
+_RESERVED_BYTES = 2000 << 20  # of addresses, which take no memory until they are used; below `_MOST`, so that they stay
+_FIRST_BYTES = 8 << 20  # more than the C library has at hand when a program starts, so that it takes what is reserved
+_USUAL_TOP_PAD = 128 << 10  # glibc's
+_PAGE_BYTES = 4096
 _SPINS = "5000"  # rounds of the loop; GNU OpenMP's own default is 300,000
-_SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD")
+_SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "LD_PRELOAD")
 
 
 def tune_for_training() -> None:
@@ -27,16 +34,43 @@ def tune_for_training() -> None:
     """
     if sys.platform != "linux":
         return
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks for pages of 2 MB for its large tensors
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
-    if not any(name in os.environ for name in _SET_BY_USER):
-        _keep_freed_memory()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt") and not any(name in os.environ for name in _SET_BY_USER):
+        _keep_freed_memory(library)
+        if "THP_MEM_ALLOC_ENABLE" not in os.environ and _may_take_addresses():
+            _use_large_pages(library)
 
 
-def _keep_freed_memory() -> None:
+def _keep_freed_memory(library: ctypes.CDLL) -> None:
     """Tell the C library to keep what is freed; other libraries than glibc have no such option."""
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     # Older versions of glibc refuse more than 32 MB; only with the one option does the other help.
-    if set_option is not None and any(set_option(_M_MMAP_THRESHOLD, most) for most in (_KEPT_BYTES, 32 << 20)):
-        set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    if any(library.mallopt(_M_MMAP_THRESHOLD, most) for most in (_LARGEST_KEPT, 32 << 20)):
+        library.mallopt(_M_TRIM_THRESHOLD, _MOST)
+
+
+def _may_take_addresses() -> bool:
+    """Return whether addresses are free: not where `ulimit` or a cluster's job has a limit on them."""
+    import resource
+
+    limits = [resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return all(soft == resource.RLIM_INFINITY for soft, _ in limits)
+
+
+def _use_large_pages(library: ctypes.CDLL) -> None:
+    """Let the C library take a range of addresses, and ask the system to fill it with pages of 2 MB where it can.
+
+    Where the system has no such pages, or not so many addresses, nothing is different.
+    """
+    library.malloc.restype = ctypes.c_void_p
+    library.malloc.argtypes = [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    library.mallopt(_M_TOP_PAD, _RESERVED_BYTES)
+    first = library.malloc(_FIRST_BYTES)
+    library.mallopt(_M_TOP_PAD, _USUAL_TOP_PAD)
+    if first is not None:
+        start = first // _PAGE_BYTES * _PAGE_BYTES
+        library.madvise(start, _FIRST_BYTES + _RESERVED_BYTES, _MADV_HUGEPAGE)
+        library.free(first)

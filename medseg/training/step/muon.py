@@ -8,7 +8,7 @@ row for each output channel.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -68,14 +68,10 @@ class Muon(torch.optim.Optimizer):
             if not group["orthogonal"]:
                 self._step_adam(weights, group)
                 continue
-            by_shape: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
-            for weight in weights:
-                by_shape[weight.shape].append(weight)
-            for same_shape in by_shape.values():
-                self._step_orthogonal(same_shape, group, skip)
+            self._step_orthogonal(weights, group, skip)
 
     def _step_orthogonal(self, weights: list[torch.Tensor], group: dict[str, Any], skip: torch.Tensor | None) -> None:
-        """Update weights of one shape, whose matrix products are one batch. Where `skip` is not 0 nothing changes."""
+        """Update kernels. Where `skip` is not 0 nothing changes."""
         momentum, rate = group["momentum"], group["lr"]
         means = self._state_of(weights, "mean")
         gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -83,15 +79,10 @@ class Muon(torch.optim.Optimizer):
             gradients = [torch.where(skip.bool(), mean, new) for mean, new in zip(means, gradients, strict=True)]
             rate = torch.where(skip.bool(), torch.zeros_like(skip), rate)
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
-        updates = orthogonal(ahead.unflatten(1, (_blocks(ahead.shape[1]), -1)).flatten(0, 1)).reshape(ahead.shape)
-        size = _ADAM_SIZE * max(updates.shape[1:]) ** 0.5
-        for weight, update in zip(weights, updates, strict=True):
-            weight.mul_(1 - rate * group["weight_decay"])
-            if isinstance(rate, torch.Tensor):
-                weight.sub_(rate * size * update.view_as(weight))
-            else:
-                weight.sub_(update.view_as(weight), alpha=rate * size)
+        ahead = [_blocks(update) for update in torch._foreach_lerp(gradients, means, momentum)]
+        for weight, matrices, factors in zip(weights, ahead, whitening(ahead), strict=True):
+            size = _ADAM_SIZE * max(len(weight), matrices.shape[2]) ** 0.5
+            _descend(weight, matrices, factors * (rate * size), 1 - rate * group["weight_decay"])
 
     def _step_adam(self, weights: list[torch.Tensor], group: dict[str, Any]) -> None:
         for weight in weights:
@@ -120,30 +111,75 @@ class Muon(torch.optim.Optimizer):
         return [self.state[weight][name] for weight in weights]
 
 
-def _blocks(rows: int) -> int:
-    """Return the fewest equal blocks of at most `_MOST_ROWS` rows; one block where they would be too narrow."""
+def _blocks(kernel: torch.Tensor) -> torch.Tensor:
+    """Return a kernel as matrices (blocks, rows, columns), the fewest equal ones of at most `_MOST_ROWS` rows.
+
+    It is one matrix where they would be too narrow.
+    """
+    rows = len(kernel)
     count = next(count for count in range(-(-rows // _MOST_ROWS), rows + 1) if rows % count == 0)
-    return count if rows // count >= _FEWEST_ROWS else 1
+    return kernel.reshape(count if rows // count >= _FEWEST_ROWS else 1, -1, kernel[0].numel())
 
 
-def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Return nearly the nearest orthogonal matrices: singular vectors stay, singular values come near 1.
+def _descend(
+    weight: torch.Tensor, matrices: torch.Tensor, factors: torch.Tensor, kept: float | torch.Tensor
+) -> None:
+    """Subtract the products of matrices and their factors from what is kept of a weight.
 
     Args:
-        matrices: (batch, rows, columns).
+        weight: a kernel, changed in place.
+        matrices: (blocks, rows, columns) of it.
+        factors: (blocks, side, side), for the shorter side of the matrices.
+        kept: what the weight is multiplied by first.
+    """
+    pair = (factors, matrices) if _is_wide(matrices) else (matrices, factors)
+    if isinstance(kept, float) and weight.is_contiguous():
+        weight.view(matrices.shape).baddbmm_(*pair, beta=kept, alpha=-1)
+    else:  # on a device that is not asked for numbers, or in another layout
+        weight.mul_(kept).sub_(torch.bmm(*pair).view(weight.shape))
+
+
+def _is_wide(matrices: torch.Tensor) -> bool:
+    return matrices.shape[1] <= matrices.shape[2]
+
+
+def whitening(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the factors that make matrices orthogonal, nearly: singular values come near 1, singular vectors stay.
 
     A Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X. Every factor is a polynomial of the first XX', so that
-    all of them are multiplied on that side, which is small for a kernel of few outputs and many inputs, and X once.
+    they are multiplied with each other, which is cheap for a kernel of few outputs and many inputs. XX' also has the
+    norm to begin with, and matrices of one size become one batch, whichever kernels they are of.
+
+    Args:
+        batches: (blocks, rows, columns) each.
+
+    Returns:
+        (blocks, side, side) each, to be multiplied with the shorter side of the matrices: from the left if they have no
+        more rows than columns, else from the right.
     """
-    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    scale = 1 / wide.norm(dim=(1, 2), keepdim=True).clamp(min=_SMALLEST)
+    grams = [each @ each.mT if _is_wide(each) else each.mT @ each for each in batches]
+    by_side: dict[int, list[int]] = defaultdict(list)
+    for number, gram in enumerate(grams):
+        by_side[gram.shape[1]].append(number)
+    factors = grams.copy()
+    for numbers in by_side.values():
+        together = _inverse_roots(torch.cat([grams[number] for number in numbers]))
+        for number, part in zip(numbers, together.split([len(grams[number]) for number in numbers]), strict=True):
+            factors[number] = part
+    return factors
+
+
+def _inverse_roots(grams: torch.Tensor) -> torch.Tensor:
+    """Return nearly the inverse square roots of products XX' (batch, side, side)."""
+    scale = 1 / grams.diagonal(dim1=1, dim2=2).sum(1).sqrt().clamp(min=_SMALLEST)[:, None, None]
+    gram = grams * scale**2
     a, b, c = _COEFFICIENTS
-    gram = (wide @ wide.mT) * scale**2
-    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = identity
-    for _ in range(_ITERATIONS):
-        factor = a * identity + b * gram + c * (gram @ gram)
-        product = factor @ product
-        gram = factor @ gram @ factor
-    result = (product * scale) @ wide
-    return result if matrices.shape[1] <= matrices.shape[2] else result.mT
+    product = None
+    for iteration in range(_ITERATIONS):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else factor @ product
+        if iteration < _ITERATIONS - 1:
+            gram = factor @ gram @ factor
+    assert product is not None
+    return product * scale
