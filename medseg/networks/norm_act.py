@@ -7,11 +7,11 @@ three times and is followed by another two passes for the activation (docs/bench
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from medseg.networks.layout import LAYOUT, is_fast_here
 
-_PART = 1 << 18  # values of a sample that are computed in one piece: the results do not depend on the number of threads
-_FEW = 1 << 16  # values for which waking other threads takes longer than computing
+_PIECE = 1 << 18  # values of a sample that are computed at once: results do not depend on the number of threads
+_FEW = 1 << 20  # values for which waking other threads takes longer than computing
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
@@ -76,62 +76,39 @@ class _NormAct(torch.autograd.Function):
     """
 
     @staticmethod
-    @np.errstate(all="ignore")  # what is not finite stays so, silently, as with torch
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
         loops = _loops()
         y = torch.empty_like(x)
         values, results = _samples(x), _samples(y)
-        parts = _Parts(values, x.shape[1])
-        found = np.empty((len(parts.pieces), 2, x.shape[1]))
-        parts.each(lambda number, piece: loops.moments(values[piece], *found[number]))
-        mean, variance = parts.join(found)
-        scale = weight.detach().numpy() / np.sqrt(variance + eps)
-        affine = [each.astype(np.float32) for each in (scale, bias.detach().numpy() - mean * scale)]
-        parts.each(
-            lambda number, piece: loops.normalize(
-                values[piece], results[piece], *(each[piece[0]] for each in affine), slope
-            )
-        )
+        channels = x.shape[1]
+        pieces = _Pieces(values, channels)
+        found, variance = np.empty((pieces.count, 2, channels)), np.empty((len(x), channels))
+        affine = np.empty((3, len(x), channels), np.float32)
+        norm = np.stack((weight.detach().numpy(), bias.detach().numpy()))
+        pieces.each(loops.moments, values, pieces.length, found)
+        loops.join_moments(values, pieces.length, found, norm, eps, affine, variance)
+        pieces.each(loops.normalize, values, results, pieces.length, affine, slope)
         ctx.save_for_backward(x)
-        ctx.statistics = (*affine, mean.astype(np.float32), variance + eps, slope)
+        ctx.statistics = affine, variance, slope
         return y
 
     @staticmethod
     @once_differentiable
-    @np.errstate(all="ignore")
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         loops = _loops()
         (x,) = ctx.saved_tensors
-        scale, shift, mean, variance, slope = ctx.statistics
-        gradient = gradient.contiguous(memory_format=LAYOUT[x.ndim])
+        affine, variance, slope = ctx.statistics
         to_x = torch.empty_like(x)
-        values, above, results = _samples(x), _samples(gradient), _samples(to_x)
-        parts = _Parts(values, x.shape[1])
-        found = np.empty((len(parts.pieces), 2, x.shape[1]))
-        parts.each(
-            lambda number, piece: loops.gradient_sums(
-                values[piece],
-                above[piece],
-                *(each[piece[0]] for each in (scale, shift, mean)),
-                slope,
-                found[number],
-            )
-        )
-        sums, products = parts.add(found)
-        average = (sums / parts.voxels).astype(np.float32)
-        tilt = (products / parts.voxels / variance).astype(np.float32)
-        parts.each(
-            lambda number, piece: loops.gradient_of_input(
-                values[piece],
-                above[piece],
-                results[piece],
-                *(each[piece[0]] for each in (scale, shift, mean)),
-                slope,
-                *(each[piece[0]] for each in (average, tilt)),
-            )
-        )
-        to_weight = (products / np.sqrt(variance)).sum(axis=0)
-        return to_x, *(torch.from_numpy(each.astype(np.float32)) for each in (to_weight, sums.sum(axis=0))), None, None
+        values, results = _samples(x), _samples(to_x)
+        above = _samples(gradient.contiguous(memory_format=LAYOUT[x.ndim]))
+        pieces = _Pieces(values, x.shape[1])
+        found, to_norm = np.empty((pieces.count, 2, x.shape[1])), np.empty((2, x.shape[1]))
+        cancelled = np.empty((2, *variance.shape), np.float32)
+        pieces.each(loops.gradient_sums, values, above, pieces.length, affine, slope, found)
+        loops.join_gradients(values, found, variance, cancelled, to_norm)
+        pieces.each(loops.gradient_of_input, values, above, results, pieces.length, affine, slope, cancelled)
+        to_weight, to_bias = torch.from_numpy(to_norm).float()
+        return to_x, to_weight, to_bias, None, None
 
 
 def _samples(x: Tensor) -> NDArray:
@@ -140,58 +117,36 @@ def _samples(x: Tensor) -> NDArray:
     return flat.numpy() if x.dtype == torch.float32 else flat.view(torch.int16).numpy().view(np.uint16)
 
 
-class _Parts:
-    """Which pieces of a batch are computed one by one, on as many threads as torch has.
+class _Pieces:
+    """The pieces of a batch, computed on as many threads as torch has.
+
+    Args:
+        values: (batch, values) of the activations.
+        channels: how many values a voxel has; a piece is of whole voxels.
 
     Attributes:
-        pieces: an index into (batch, values) each: the sample's number, and which of its values.
-        voxels: how many a sample has.
+        length: values of a piece; the last one of a sample may be shorter.
+        count: pieces of the batch.
     """
 
     def __init__(self, values: NDArray, channels: int) -> None:
-        batch, count = values.shape
-        step = max(1, _PART // channels) * channels
-        self.pieces = [
-            (sample, slice(first, min(first + step, count)))
-            for sample in range(batch)
-            for first in range(0, count, step)
-        ]
-        self.voxels = count // channels
-        self._shares = np.array([(piece.stop - piece.start) // channels for _, piece in self.pieces])
-        self._batch = batch
-        self._threads = 1 if values.size <= _FEW else min(torch.get_num_threads(), len(self.pieces))
+        self.length = max(1, _PIECE // channels) * channels
+        self.count = len(values) * -(-values.shape[1] // self.length)
+        self._threads = 1 if values.size <= _FEW else min(torch.get_num_threads(), self.count)
 
-    def each(self, work: Callable[[int, tuple[int, slice]], None]) -> None:
-        """Call a function with each piece and its number."""
-        waiting = deque(enumerate(self.pieces))
-
-        def draw() -> None:
-            while True:
-                try:
-                    number, piece = waiting.popleft()
-                except IndexError:
-                    return
-                work(number, piece)
-
-        helpers = []
+    def each(self, compute: Callable[..., None], *arguments: Any) -> None:
+        """Call a compiled function with its arguments, the first piece and the one after the last, in every thread."""
+        bounds = [self.count * number // self._threads for number in range(self._threads + 1)]
+        shares = [*pairwise(bounds)]
+        elsewhere = []
         with suppress(RuntimeError):  # no thread can be started, as when Python ends: this one computes all pieces
-            for _ in range(self._threads - 1):
-                helpers.append(_helpers(torch.get_num_threads()).submit(draw))
-        draw()
-        for helper in helpers:
-            helper.result()
-
-    def add(self, found: NDArray) -> NDArray:
-        """Return the sums (what, sample, channel) of what the pieces have (piece, what, channel)."""
-        return found.reshape(self._batch, -1, *found.shape[1:]).sum(axis=1).swapaxes(0, 1)
-
-    def join(self, found: NDArray) -> tuple[NDArray, NDArray]:
-        """Return mean and variance (sample, channel) from means and sums of squares of the pieces."""
-        shares = self._shares.reshape(self._batch, -1, 1)
-        means, squares = np.moveaxis(found.reshape(self._batch, -1, *found.shape[1:]), 2, 0)
-        mean = (means * shares).sum(axis=1) / self.voxels
-        between = shares * (means - mean[:, None]) ** 2
-        return mean, (squares + between).sum(axis=1) / self.voxels
+            while len(shares) > 1:
+                elsewhere.append(_helpers(torch.get_num_threads()).submit(compute, *arguments, *shares[-1]))
+                shares.pop()
+        for share in shares:
+            compute(*arguments, *share)
+        for future in elsewhere:
+            future.result()
 
 
 @lru_cache(maxsize=1)

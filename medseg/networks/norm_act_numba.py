@@ -1,9 +1,11 @@
 """Instance norm with leaky ReLU and its gradient, in loops that numba compiles for a CPU; imported where needed.
 
-Every array is the flat memory of one sample, or of a part of one, whose voxels have their channels side by side
+Activations are the flat memory (batch, values) of samples whose voxels have their channels side by side
 (channels-last): element i belongs to channel i % channels. Values are float32, or bf16 as the bits of uint16, which
-numba has no type for. Rows of several voxels are summed element by element, so that the processor's vectors are full
-with few channels too; per-channel values are repeated to the length of such a row (`repeated`).
+numba has no type for. They are computed piece by piece, a piece being so many values of a sample: threads share the
+pieces, and results do not depend on the number of threads. Rows of several voxels are summed element by element, so
+that the processor's vectors are full with few channels too; per-channel values are repeated to the length of such a row
+(`_repeated`).
 
 Sums are float32 over at most `_VALUES_AT_ONCE` values, and float64 from there on. Each value is read once from memory
 for the statistics (a second time from the cache, for a variance around the mean) and once to be normalized.
@@ -86,15 +88,34 @@ def _sum_channels(row: NDArray, width: int, totals: NDArray) -> None:
 
 
 @compiled
-def moments(x: NDArray, mean: NDArray, squares: NDArray) -> None:
-    """Compute the mean and the sum of squared differences from it, by channel.
+def _place(samples: NDArray, piece: int, number: int) -> tuple[int, int, int]:
+    """Return where a piece lies: its sample, its first value and the value after its last."""
+    in_sample = (samples.shape[1] + piece - 1) // piece
+    first = number % in_sample * piece
+    return number // in_sample, first, min(first + piece, samples.shape[1])
 
-    Pieces are joined by the formula of Chan, Golub and LeVeque, 1979 (Stanford STAN-CS-79-773).
+
+@compiled
+def moments(samples: NDArray, piece: int, found: NDArray, begin: int, end: int) -> None:
+    """Compute the mean and the sum of squared differences from it, by channel, of some pieces.
 
     Args:
-        x: the values.
-        mean: (channel,) float64, written.
-        squares: likewise.
+        samples: the activations.
+        piece: values of a piece.
+        found: (piece, 2, channel) float64: mean and sum, written.
+        begin: first piece.
+        end: piece after the last.
+    """
+    for number in range(begin, end):
+        sample, first, last = _place(samples, piece, number)
+        _moments(samples[sample, first:last], found[number, 0], found[number, 1])
+
+
+@compiled
+def _moments(x: NDArray, mean: NDArray, squares: NDArray) -> None:
+    """Compute the mean and the sum of squared differences of a piece, by channel.
+
+    Its parts are joined by the formula of Chan, Golub and LeVeque, 1979 (Stanford STAN-CS-79-773).
     """
     channels = len(mean)
     mean[:] = 0
@@ -133,17 +154,65 @@ def moments(x: NDArray, mean: NDArray, squares: NDArray) -> None:
 
 
 @compiled
-def normalize(x: NDArray, y: NDArray, scale: NDArray, shift: NDArray, slope: float) -> None:
-    """Write leaky_relu(x * scale + shift) to y.
+def join_moments(
+    samples: NDArray, piece: int, found: NDArray, norm: NDArray, eps: float, affine: NDArray, variance: NDArray
+) -> None:
+    """Join the moments of pieces to those of samples, and derive what values are multiplied by and shifted with.
 
     Args:
-        x: the values.
-        y: the results, of the same type.
-        scale: (channel,) float32.
-        shift: likewise.
-        slope: of the leaky ReLU below zero, above 0 and at most 1.
+        samples: the activations.
+        piece: values of a piece.
+        found: (piece, 2, channel) float64, as `moments` writes it.
+        norm: (2, channel) float32: scale and shift of the norm.
+        eps: added to the variance.
+        affine: (3, batch, channel) float32: factor and shift of `normalize`, and the mean; written.
+        variance: (batch, channel) float64, `eps` included; written.
     """
-    scales, shifts, below = _repeated(scale), _repeated(shift), np.float32(slope)
+    batch, channels = variance.shape
+    voxels, in_sample = samples.shape[1] // channels, len(found) // batch
+    for sample in range(batch):
+        for channel in range(channels):
+            mean = 0.0
+            for number in range(sample * in_sample, (sample + 1) * in_sample):
+                _, first, last = _place(samples, piece, number)
+                mean += found[number, 0, channel] * ((last - first) // channels)
+            mean /= voxels
+            squares = 0.0
+            for number in range(sample * in_sample, (sample + 1) * in_sample):
+                _, first, last = _place(samples, piece, number)
+                apart = found[number, 0, channel] - mean
+                squares += found[number, 1, channel] + apart * apart * ((last - first) // channels)
+            variance[sample, channel] = squares / voxels + eps
+            scale = norm[0, channel] / np.sqrt(variance[sample, channel])
+            affine[0, sample, channel] = scale
+            affine[1, sample, channel] = norm[1, channel] - mean * scale
+            affine[2, sample, channel] = mean
+
+
+@compiled
+def normalize(
+    samples: NDArray, results: NDArray, piece: int, affine: NDArray, slope: float, begin: int, end: int
+) -> None:
+    """Write leaky_relu(value * factor + shift) of some pieces.
+
+    Args:
+        samples: the activations.
+        results: of the same shape and type, written.
+        piece: values of a piece.
+        affine: (3, batch, channel) float32, of `join_moments`.
+        slope: of the leaky ReLU below zero, above 0 and at most 1.
+        begin: first piece.
+        end: piece after the last.
+    """
+    for number in range(begin, end):
+        sample, first, last = _place(samples, piece, number)
+        _normalize(samples[sample, first:last], results[sample, first:last], affine[:, sample], slope)
+
+
+@compiled
+def _normalize(x: NDArray, y: NDArray, affine: NDArray, slope: float) -> None:
+    """Write leaky_relu(x * factor + shift) of a piece to y."""
+    scales, shifts, below = _repeated(affine[0]), _repeated(affine[1]), np.float32(slope)
     for start in range(0, len(x), len(scales)):
         values, results = x[start : start + len(scales)], y[start : start + len(scales)]
         for i in range(len(values)):
@@ -153,20 +222,36 @@ def normalize(x: NDArray, y: NDArray, scale: NDArray, shift: NDArray, slope: flo
 
 @compiled
 def gradient_sums(
-    x: NDArray, gradient: NDArray, scale: NDArray, shift: NDArray, mean: NDArray, slope: float, sums: NDArray
+    samples: NDArray,
+    above: NDArray,
+    piece: int,
+    affine: NDArray,
+    slope: float,
+    found: NDArray,
+    begin: int,
+    end: int,
 ) -> None:
-    """Sum the gradient before the activation by channel, and its products with x - mean.
+    """Sum the gradient before the activation by channel, and its products with value - mean, of some pieces.
 
     Args:
-        x: what was normalized.
-        gradient: of the results.
-        scale: (channel,) float32, as in `normalize`, whose results had the signs that count.
-        shift: likewise.
-        mean: (channel,) float32.
+        samples: what was normalized.
+        above: the gradient of the results.
+        piece: values of a piece.
+        affine: (3, batch, channel) float32, as in `normalize`, whose results had the signs that count.
         slope: of the leaky ReLU.
-        sums: (2, channel) float64: the sums, the sums of products; written.
+        found: (piece, 2, channel) float64: the sums, the sums of products; written.
+        begin: first piece.
+        end: piece after the last.
     """
-    scales, shifts, means, below = _repeated(scale), _repeated(shift), _repeated(mean), np.float32(slope)
+    for number in range(begin, end):
+        sample, first, last = _place(samples, piece, number)
+        _gradient_sums(samples[sample, first:last], above[sample, first:last], affine[:, sample], slope, found[number])
+
+
+@compiled
+def _gradient_sums(x: NDArray, gradient: NDArray, affine: NDArray, slope: float, sums: NDArray) -> None:
+    """Sum the gradient before the activation of a piece, and its products with x - mean, by channel."""
+    scales, shifts, means, below = _repeated(affine[0]), _repeated(affine[1]), _repeated(affine[2]), np.float32(slope)
     row, one = len(scales), np.float32(1)
     plain, product = np.empty(row, np.float32), np.empty(row, np.float32)
     sums[:] = 0
@@ -186,35 +271,79 @@ def gradient_sums(
 
 
 @compiled
-def gradient_of_input(
-    x: NDArray,
-    gradient: NDArray,
-    to_x: NDArray,
-    scale: NDArray,
-    shift: NDArray,
-    mean: NDArray,
-    slope: float,
-    average: NDArray,
-    tilt: NDArray,
-) -> None:
-    """Write the gradient of what was normalized: scale * (inner - average - tilt * (x - mean)).
-
-    `inner` is the gradient before the activation. `average` is its mean, and `tilt` the mean of inner * (x - mean)
-    divided by the variance: the parts of it that a change of the mean and of the variance cancel.
+def join_gradients(samples: NDArray, found: NDArray, variance: NDArray, cancelled: NDArray, to_norm: NDArray) -> None:
+    """Join the sums of pieces to what a change of mean and variance cancels, and to the gradient of the norm.
 
     Args:
-        x: what was normalized.
-        gradient: of the results.
-        to_x: written, of the same type.
-        scale: (channel,) float32, as in `normalize`.
-        shift: likewise.
-        mean: likewise, and so on.
-        slope: of the leaky ReLU.
-        average: (channel,) float32.
-        tilt: likewise.
+        samples: what was normalized.
+        found: (piece, 2, channel) float64, as `gradient_sums` writes it.
+        variance: (batch, channel) float64, of `join_moments`.
+        cancelled: (2, batch, channel) float32: the mean of the gradient before the activation, and the mean of its
+            products with value - mean, divided by the variance; written.
+        to_norm: (2, channel) float64: gradients of scale and shift, written.
     """
-    scales, shifts, means = _repeated(scale), _repeated(shift), _repeated(mean)
-    averages, tilts, below, one = _repeated(average), _repeated(tilt), np.float32(slope), np.float32(1)
+    batch, channels = variance.shape
+    voxels, in_sample = samples.shape[1] // channels, len(found) // batch
+    to_norm[:] = 0
+    for sample in range(batch):
+        for channel in range(channels):
+            total, product = 0.0, 0.0
+            for number in range(sample * in_sample, (sample + 1) * in_sample):
+                total += found[number, 0, channel]
+                product += found[number, 1, channel]
+            cancelled[0, sample, channel] = total / voxels
+            cancelled[1, sample, channel] = product / voxels / variance[sample, channel]
+            to_norm[0, channel] += product / np.sqrt(variance[sample, channel])
+            to_norm[1, channel] += total
+
+
+@compiled
+def gradient_of_input(
+    samples: NDArray,
+    above: NDArray,
+    results: NDArray,
+    piece: int,
+    affine: NDArray,
+    slope: float,
+    cancelled: NDArray,
+    begin: int,
+    end: int,
+) -> None:
+    """Write the gradient of what was normalized, of some pieces: factor * (inner - average - tilt * (value - mean)).
+
+    `inner` is the gradient before the activation, `average` and `tilt` are its parts that are cancelled.
+
+    Args:
+        samples: what was normalized.
+        above: the gradient of the results.
+        results: of the same shape and type, written.
+        piece: values of a piece.
+        affine: (3, batch, channel) float32, as in `normalize`.
+        slope: of the leaky ReLU.
+        cancelled: (2, batch, channel) float32, of `join_gradients`.
+        begin: first piece.
+        end: piece after the last.
+    """
+    for number in range(begin, end):
+        sample, first, last = _place(samples, piece, number)
+        _gradient_of_input(
+            samples[sample, first:last],
+            above[sample, first:last],
+            results[sample, first:last],
+            affine[:, sample],
+            slope,
+            cancelled[:, sample],
+        )
+
+
+@compiled
+def _gradient_of_input(
+    x: NDArray, gradient: NDArray, to_x: NDArray, affine: NDArray, slope: float, cancelled: NDArray
+) -> None:
+    """Write the gradient of what was normalized, of a piece, to `to_x`."""
+    scales, shifts, means = _repeated(affine[0]), _repeated(affine[1]), _repeated(affine[2])
+    averages, tilts = _repeated(cancelled[0]), _repeated(cancelled[1])
+    below, one = np.float32(slope), np.float32(1)
     row = len(scales)
     for start in range(0, len(x), row):
         values, above, results = x[start : start + row], gradient[start : start + row], to_x[start : start + row]

@@ -91,8 +91,9 @@ def test_the_number_of_threads_changes_nothing(dtype: torch.dtype) -> None:
 def test_the_variance_of_values_far_from_zero(offset: float) -> None:
     """Squares of the values themselves would leave nothing of the variance in float32."""
     values = (np.random.default_rng(0).normal(size=(50_000, 3)) + offset).astype(np.float32)
-    mean, squares = np.empty(3), np.empty(3)
-    loops.moments(values.reshape(-1), mean, squares)
+    found = np.empty((1, 2, 3))
+    loops.moments(values.reshape(1, -1), values.size, found, 0, 1)
+    mean, squares = found[0]
     exact = values.astype(np.float64)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(squares / len(values), exact.var(axis=0), rtol=1e-4 + abs(offset) * 2**-23)
@@ -103,16 +104,20 @@ def test_every_bf16_is_read_and_rounded_as_torch_does() -> None:
     every = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(torch.bfloat16)
     exact = every.float()
     between = (exact.view(torch.int32) | 0x8000).view(torch.float32)
-    ones, zeros = np.ones(1, np.float32), np.zeros(1, np.float32)
-    narrow = np.empty(len(every), np.uint16)
-    loops.normalize(every.view(torch.int16).numpy().view(np.uint16), narrow, ones, zeros, 1.0)
+
+    def normalize(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        y = np.empty((1, len(x)), np.uint16)
+        affine = np.stack([scale, shift, shift], dtype=np.float32, casting="same_kind")[:, None]
+        loops.normalize(x[None], y, len(x), affine, 1.0, 0, 1)
+        return y[0]
+
+    narrow = normalize(every.view(torch.int16).numpy().view(np.uint16), np.ones(1), np.zeros(1))
     read = torch.from_numpy(narrow.view(np.int16)).view(torch.bfloat16)
     torch.testing.assert_close(read, every, rtol=0, atol=0, equal_nan=True)
     # x * scale + shift with a scale of one is any float32: halves of the last place of bf16
     for start in range(0, len(between), 4096):
         shift = between[start : start + 4096].numpy()
-        result = np.empty(len(shift), np.uint16)
-        loops.normalize(np.zeros(len(shift), np.uint16), result, np.ones(len(shift), np.float32), shift, 1.0)
+        result = normalize(np.zeros(len(shift), np.uint16), np.ones(len(shift)), shift)
         rounded = torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
         wanted = between[start : start + 4096].bfloat16()
         torch.testing.assert_close(rounded, wanted, rtol=0, atol=0, equal_nan=True)
@@ -138,15 +143,15 @@ def test_a_constant_channel_gives_its_bias() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    values = np.zeros((4, 1 << 17), np.float32)
+    values = np.zeros((8, 1 << 18), np.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        module._Parts(values, 1).each(lambda number, piece: None)
+        module._Pieces(values, 1).each(lambda begin, end: None)
         child = os.fork()
         if child == 0:
             try:
-                module._Parts(values, 1).each(lambda number, piece: None)
+                module._Pieces(values, 1).each(lambda begin, end: None)
                 os._exit(7)
             finally:
                 os._exit(1)

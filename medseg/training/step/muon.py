@@ -121,9 +121,7 @@ def _blocks(kernel: torch.Tensor) -> torch.Tensor:
     return kernel.reshape(count if rows // count >= _FEWEST_ROWS else 1, -1, kernel[0].numel())
 
 
-def _descend(
-    weight: torch.Tensor, matrices: torch.Tensor, factors: torch.Tensor, kept: float | torch.Tensor
-) -> None:
+def _descend(weight: torch.Tensor, matrices: torch.Tensor, factors: torch.Tensor, kept: float | torch.Tensor) -> None:
     """Subtract the products of matrices and their factors from what is kept of a weight.
 
     Args:

@@ -33,7 +33,9 @@ def process(before: str = "", **settings: str) -> dict:
     for name in ("THP_MEM_ALLOC_ENABLE", "LD_PRELOAD"):
         clean.pop(name, None)
     environment = {**clean, "PYTHONPATH": str(ROOT), **settings}
-    done = subprocess.run([sys.executable, "-c", before + SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", before + SCRIPT], env=environment, capture_output=True, text=True, check=True
+    )
     answer: dict = json.loads(done.stdout)
     return answer
 
