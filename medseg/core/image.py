@@ -241,11 +241,10 @@ def check_finite(image: Image, source: str) -> None:
     array = image.array
     if array.dtype.kind != "f":
         return
-    usable = np.isfinite(array)
-    if array.dtype != np.float32:
-        usable &= np.abs(array) <= np.finfo(np.float32).max
-    if usable.all():
+    largest = np.finfo(np.float32).max
+    if -largest <= array.min(initial=0) and array.max(initial=0) <= largest:  # untrue if any value is NaN
         return
+    usable = np.abs(array) <= largest
     indices = np.argwhere(~usable)
     values = array[~usable]
     kinds = {"NaN": np.isnan(values), "infinity": np.isinf(values), "values beyond 3.4e38": np.isfinite(values)}

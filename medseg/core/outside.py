@@ -40,10 +40,10 @@ def without_nan(image: Image, source: str) -> tuple[Image, NDArray[np.bool_] | N
         DataError: there is NaN elsewhere, only stray NaN, nothing but NaN, infinity, or a value beyond float32.
     """
     array = image.array
-    nan = np.isnan(array) if array.dtype.kind == "f" else None
-    if nan is None or not nan.any():
+    if array.dtype.kind != "f" or not np.isnan(array.max(initial=0)):  # the largest is NaN if any value is
         check_finite(image, source)
         return image, None
+    nan = np.isnan(array)
     filled, sentences = array.copy(), []
     for number, (channel, missing) in enumerate(zip(filled, nan, strict=True)):
         if not missing.any():
