@@ -60,8 +60,11 @@ def main() -> None:
     parser.add_argument("--train", nargs=argparse.REMAINDER, default=[], help="further options of medseg train")
     arguments = parser.parse_args()
     data, listing = (arguments.data / arguments.set).resolve(), HERE / "test_sets" / f"{arguments.set}.txt"
-    place = arguments.keep or Path(tempfile.mkdtemp(prefix=f"medseg-{arguments.set}-"))
-    place.mkdir(parents=True, exist_ok=True)
+    if arguments.keep:
+        place = arguments.keep.resolve()
+        place.mkdir(parents=True)
+    else:
+        place = Path(tempfile.mkdtemp(prefix=f"medseg-{arguments.set}-"))
     ids = set(listing.read_text().split())
     link_test_cases(data, ids, place / "test")
     seconds = {

@@ -20,7 +20,7 @@ from pathlib import Path
 STEPS = 20
 WARM_UP = 4
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE", "OMP_NUM_THREADS", "LD_PRELOAD")
-VARIABLES += ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
+VARIABLES += ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
 SETTINGS = {"as torch comes": False, "as medseg train sets it": True}
 BUSY = [sys.executable, "-c", "while True: pass"]
 

@@ -7,6 +7,7 @@ three times and is followed by another two passes for the activation (docs/bench
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +25,8 @@ from torch.nn import functional
 from medseg.networks.layout import LAYOUT, is_fast_here
 
 _PIECE = 1 << 18  # values of a sample that are computed at once: results do not depend on the number of threads
-_FEW = 1 << 20  # values for which waking other threads takes longer than computing
+_FEW = 1 << 20  # values that one thread computes: with two, smaller activations took as long or longer
+_SHARES = 3  # parts of the work of a thread, so that a core with other work leaves some to the others
 
 
 def norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
@@ -135,18 +137,25 @@ class _Pieces:
         self._threads = 1 if values.size <= _FEW else min(torch.get_num_threads(), self.count)
 
     def each(self, compute: Callable[..., None], *arguments: Any) -> None:
-        """Call a compiled function with its arguments, the first piece and the one after the last, in every thread."""
-        bounds = [self.count * number // self._threads for number in range(self._threads + 1)]
-        shares = [*pairwise(bounds)]
-        elsewhere = []
+        """Call a compiled function with its arguments and the bounds of a part of the pieces, until all are done."""
+        count = min(self.count, _SHARES * self._threads)
+        waiting = deque(pairwise(self.count * number // count for number in range(count + 1)))
+
+        def draw() -> None:
+            while True:
+                try:
+                    share = waiting.popleft()
+                except IndexError:
+                    return
+                compute(*arguments, *share)
+
+        helpers = []
         with suppress(RuntimeError):  # no thread can be started, as when Python ends: this one computes all pieces
-            while len(shares) > 1:
-                elsewhere.append(_helpers(torch.get_num_threads()).submit(compute, *arguments, *shares[-1]))
-                shares.pop()
-        for share in shares:
-            compute(*arguments, *share)
-        for future in elsewhere:
-            future.result()
+            for _ in range(self._threads - 1):
+                helpers.append(_helpers(torch.get_num_threads()).submit(draw))
+        draw()
+        for helper in helpers:
+            helper.result()
 
 
 @lru_cache(maxsize=1)

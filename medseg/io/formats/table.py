@@ -233,6 +233,7 @@ def split_suffix(path: Path) -> tuple[str, str]:
     >>> split_suffix(Path("scans/Case.7.NII.gz"))
     ('Case.7', '.nii.gz')
     """
+    path = Path(path)  # callers of the library may give text
     name = path.name
     dot = name.find(".")
     while dot >= 0 and name[dot:].lower() not in FORMATS:

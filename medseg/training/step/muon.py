@@ -20,7 +20,7 @@ _ITERATIONS = 5
 _MOST_ROWS = 64
 """Kernels of more outputs are made orthogonal in blocks of rows, as the work grows with their square and cube. With one
 seed the Dice was 0.001 higher on hippocampus and 0.004 lower on nuclei, at half of the cost
-(docs/benchmarks/accuracy.md)."""
+(docs/benchmarks/history.md)."""
 _FEWEST_ROWS = 16
 """Rows of a block, at least: a kernel that divides only into narrower blocks is not divided."""
 _SMALLEST = 1e-7
@@ -65,10 +65,10 @@ class Muon(torch.optim.Optimizer):
             skip = None
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not group["orthogonal"]:
+            if weights and group["orthogonal"]:
+                self._step_orthogonal(weights, group, skip)
+            elif weights:
                 self._step_adam(weights, group)
-                continue
-            self._step_orthogonal(weights, group, skip)
 
     def _step_orthogonal(self, weights: list[torch.Tensor], group: dict[str, Any], skip: torch.Tensor | None) -> None:
         """Update kernels. Where `skip` is not 0 nothing changes."""
@@ -146,7 +146,7 @@ def whitening(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
     A Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X. Every factor is a polynomial of the first XX', so that
     they are multiplied with each other, which is cheap for a kernel of few outputs and many inputs. XX' also has the
-    norm to begin with, and matrices of one size become one batch, whichever kernels they are of.
+    norm to begin with, and matrices of one shorter side become one batch, whichever kernels they are of.
 
     Args:
         batches: (blocks, rows, columns) each.
@@ -156,11 +156,11 @@ def whitening(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         more rows than columns, else from the right.
     """
     grams = [each @ each.mT if _is_wide(each) else each.mT @ each for each in batches]
-    by_side: dict[int, list[int]] = defaultdict(list)
+    alike: dict[Any, list[int]] = defaultdict(list)
     for number, gram in enumerate(grams):
-        by_side[gram.shape[1]].append(number)
+        alike[gram.shape[1], gram.dtype, gram.device].append(number)
     factors = grams.copy()
-    for numbers in by_side.values():
+    for numbers in alike.values():
         together = _inverse_roots(torch.cat([grams[number] for number in numbers]))
         for number, part in zip(numbers, together.split([len(grams[number]) for number in numbers]), strict=True):
             factors[number] = part

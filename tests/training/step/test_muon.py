@@ -74,6 +74,15 @@ def test_no_gradient_moves_nothing_and_zero_gradient_only_decays() -> None:
     assert torch.allclose(decayed.detach(), torch.full((2, 3), 0.95))
 
 
+def test_a_group_without_gradients_is_left_as_it_is() -> None:
+    weights, gradients = problem()
+    optimizer = both(weights)
+    weights[1].grad = gradients[1]  # as where a network has frozen its own kernels
+    optimizer.step()
+    assert torch.equal(weights[0].detach(), torch.ones(weights[0].shape))
+    assert not torch.equal(weights[1].detach(), torch.ones(weights[1].shape))
+
+
 def test_many_rows_are_made_orthogonal_in_blocks() -> None:
     weight = torch.nn.Parameter(torch.zeros(160, 400))  # three equal blocks are too few: four of 40
     weight.grad = torch.randn(160, 400, generator=torch.Generator().manual_seed(0))
