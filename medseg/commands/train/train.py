@@ -22,6 +22,7 @@ from medseg.core.errors import MedsegError
 from medseg.core.files import remove_temporaries, write_json, write_text
 from medseg.core.machine.locking import locked
 from medseg.core.machine.parallel import BackgroundResult
+from medseg.core.machine.tuning import give_back_freed_memory
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.replacing import finish_replacing, replacing_together
 from medseg.core.wording import counted, summary_line
@@ -158,6 +159,7 @@ def train_fold(request: Request) -> TrainResult:
         if hashes is not None:
             record.content = record.content.updated(train_seconds=round(time.monotonic() - start_time, 1))
             save_weights(network, run.files, record.content)
+            give_back_freed_memory()
             validation = _validate(job, network, callback)
             summary = None if validation is None else validation.summary
             record.update(record.content.updated(seconds=round(time.monotonic() - start_time, 1)))

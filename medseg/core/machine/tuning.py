@@ -47,6 +47,14 @@ def tune_for_training() -> None:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
+def give_back_freed_memory() -> None:
+    """Give the system what was kept for the next step, when there is none: it counts as used until then."""
+    if sys.platform == "linux":
+        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if give_back is not None:
+            give_back(0)
+
+
 def _keep_freed_memory(library: ctypes.CDLL) -> None:
     """Tell the C library to keep what is freed; other libraries than glibc have no such option."""
     # Older versions of glibc refuse more than 32 MB; only with the one option does the other help.

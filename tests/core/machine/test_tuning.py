@@ -40,6 +40,30 @@ def process(before: str = "", **settings: str) -> dict:
     return answer
 
 
+GIVEN_BACK = """
+import resource
+from medseg.core.machine.tuning import give_back_freed_memory, tune_for_training
+tune_for_training()
+import numpy
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() >> 20
+numpy.ones(1 << 25)  # 256 MB
+kept = resident()
+give_back_freed_memory()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is nothing to set on other systems")
+def test_what_is_kept_is_given_back_when_steps_are_over() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", GIVEN_BACK], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 200
+
+
 def large_pages() -> str:
     """Return to whom the system gives pages of 2 MB: `always`, whoever asks (`madvise`), or `never` to anybody."""
     try:
