@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.image import Image, Orientation
+from medseg.core.image import Image, Orientation, nonzero_box
 from medseg.planning.sampled import number_values
 
 _AT_ONCE = 1 << 22
@@ -44,9 +44,7 @@ def extents(label: Image, foreground: NDArray[np.bool_], orientation: Orientatio
     """
     if not foreground.any():
         return {}
-    across: NDArray[np.bool_] = np.any(foreground, axis=0)  # (y, x)
-    occupied = (foreground.reshape(len(foreground), -1).any(axis=1), across.any(axis=1), across.any(axis=0))
-    box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in map(np.flatnonzero, occupied))
+    box = nonzero_box(foreground[None])
     inside, marked = label.array[0][box], foreground[box]
     longest: defaultdict[int, list[int]] = defaultdict(lambda: [1, 1, 1])
     voxels: defaultdict[int, int] = defaultdict(int)

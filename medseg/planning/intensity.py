@@ -21,8 +21,10 @@ _FEWEST_ORDER_STATISTICS = 500
 """Values kept of a case of a large data set, at least: off by at most 0.2 % in a case, and less over many."""
 _KEPT_VALUES = 8_000_000
 """Values kept of all cases and channels together: sorting those of a channel takes 40 bytes each."""
-_ROUNDING = 1e-12
-"""Slack for the rounding of the summed weights, so that the 50th percentile of two equal halves is the first half's."""
+_ROUNDING = 1e-10
+"""Slack for the rounding of the summed weights, so that the 50th percentile of two equal halves is the first half's.
+
+Less than a weight, and more than the rounding, which depends on the order that a processor sorts equal values in."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _weighted_percentiles(groups: Sequence[NDArray], percentiles: Sequence[float
     """
     values = np.concatenate(groups)
     weights = np.repeat([1 / len(group) / len(groups) for group in groups], [len(group) for group in groups])
-    order = np.argsort(values)  # in which order equal values come does not matter
+    order = np.argsort(values)  # equal values in any order: `_ROUNDING`
     share = np.cumsum(weights[order])
     positions = np.searchsorted(share, np.asarray(percentiles) / 100 - _ROUNDING)
     return [float(value) for value in values[order[positions]]]

@@ -89,6 +89,8 @@ def test_freed_memory_is_taken_again_and_what_the_user_set_stays(settings: dict[
 @pytest.mark.skipif(sys.platform != "linux", reason="there is nothing to set on other systems")
 def test_the_users_own_settings_of_memory_are_left_alone() -> None:
     assert process(MALLOC_MMAP_THRESHOLD_="1000000")["THP_MEM_ALLOC_ENABLE"] == "1"  # torch's own way of large pages
+    if large_pages() != "always":
+        assert process(MALLOC_MMAP_THRESHOLD_="1000000", THP_MEM_ALLOC_ENABLE="0")["again"] > 10_000
     left = process(MALLOC_TOP_PAD_="1000000", THP_MEM_ALLOC_ENABLE="0")
     assert left["THP_MEM_ALLOC_ENABLE"] == "0"
     if large_pages() == "madvise":  # nobody has asked
