@@ -26,7 +26,7 @@ from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
-from medseg.delivery.answers.earlier import move_aside
+from medseg.delivery.answers.earlier import move_aside, move_changed_aside
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, format_named
 from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.instances import Instances, write_table
@@ -141,11 +141,12 @@ def predict_with(
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        moved = _clear(output, remaining)
-        if (replaced := _replaced(ledger, cases, output)) is not None:  # the answers are still there
-            callback(Progress("predict", 0, len(cases), {"note": replaced}))
+        replaced = [path for case in remaining for path in forms.files(case, output, model.plan.labels)]
+        moved = _clear(output, remaining, ledger.changed(replaced))
+        if (again := _replaced(ledger, cases, output)) is not None:  # the answers are still there
+            callback(Progress("predict", 0, len(cases), {"note": again}))
         outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]
-        notes = [*([moved] if moved else []), *scans.notes]
+        notes = [*moved, *scans.notes]
         notes += _notes(predictors, options, cases, forms)
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
@@ -160,15 +161,20 @@ def predict_with(
     return result
 
 
-def _clear(output: Path, remaining: Sequence[Case]) -> str | None:
+def _clear(output: Path, remaining: Sequence[Case], changed: Sequence[Path]) -> list[str]:
     """Remove or move aside what describes answers that are about to be replaced: a run may be killed at any moment.
 
+    Args:
+        output: the folder of the answers.
+        remaining: the cases whose answers are replaced.
+        changed: files of these answers that somebody changed, which are moved aside as well.
+
     Returns:
-        A sentence on what was moved, if anything was.
+        Sentences on what was moved.
     """
     if not remaining:
-        return None
-    moved = move_aside(output)
+        return []
+    moved = [text for text in (move_aside(output), move_changed_aside(output, changed)) if text]
     remove_volume_tables(output)
     (output / OBJECTS_TABLE).unlink(missing_ok=True)
     remove_earlier(output, remaining)

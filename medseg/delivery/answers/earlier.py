@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from medseg.core.wording import first_few
 from medseg.delivery.provenance import manifest
 from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING, REPORT, REPORT_CASES
 
@@ -65,6 +66,24 @@ def move_report_aside(paths: Mapping[str, Path]) -> str | None:
     return f"{report.name} describes an earlier {seg.name} in {seg.parent}; it is now in {target.name}"
 
 
+def move_changed_aside(folder: Path, changed: Sequence[Path]) -> str | None:
+    """Move answers that somebody changed, and that are about to be replaced, into a new folder `earlier-DATE-TIME`.
+
+    Args:
+        folder: the folder of the answers.
+        changed: files in it.
+
+    Returns:
+        A sentence on what was moved; None if there is nothing to move.
+    """
+    if not changed:
+        return None
+    names = [path.relative_to(folder).as_posix() for path in changed]
+    target = _move(folder, names)
+    verb, they = ("was", "it is") if len(names) == 1 else ("were", "they are")
+    return f"{first_few(names)} in {folder} {verb} changed since an earlier run; {they} now in {target.name}"
+
+
 def _move(folder: Path, names: Iterable[str]) -> Path:
     """Move files of a folder into a new folder in it, and return that."""
     stem = f"earlier-{datetime.now():%Y%m%d-%H%M%S}"
@@ -74,5 +93,6 @@ def _move(folder: Path, names: Iterable[str]) -> Path:
         target = folder / f"{stem}-{number}"
     target.mkdir()
     for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / name, target / name)
     return target

@@ -41,7 +41,8 @@ class PredictionLedger:
         replaced: the cases that an earlier run answered and this one begins anew.
 
     Raises:
-        DataError: another run writes there, or the answers to keep were made with other settings.
+        DataError: another run writes there, files without a record lie where the answers go, or the answers to keep
+            were made with other settings.
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any], keep: bool, answers: Sequence[Path]) -> None:
@@ -50,6 +51,7 @@ class PredictionLedger:
         self.entries: dict[str, dict[str, Any]] = {}
         self.replaced: tuple[str, ...] = ()
         self._lock = threading.Lock()
+        self._refuse_unrecorded(answers)
         busy = DataError(f"Another `medseg predict` is writing into {folder}.", "Wait for it, or name another folder.")
         self._stream, alone = open_alone(self.path, busy)
         try:
@@ -67,7 +69,7 @@ class PredictionLedger:
                 for entry in lines
                 if _is_entry(entry)
             }
-            if keep and self._continues(lines, answers):
+            if keep and self._continues(lines):
                 self.entries = {entry["case"]: entry for entry in lines if _is_entry(entry)}
                 if not text.endswith("\n"):  # a kill cut the last line short
                     self._stream.write("\n")
@@ -102,6 +104,16 @@ class PredictionLedger:
         except OSError:
             return False
 
+    def changed(self, answers: Iterable[Path]) -> list[Path]:
+        """Return those of some files that an earlier run wrote and somebody changed since, as who corrects an answer.
+
+        Args:
+            answers: files that this run will write.
+        """
+        digests = {name: digest for files in self._earlier_files.values() for name, digest in files.items()}
+        names = {path: digests.get(path.relative_to(self.folder).as_posix()) for path in answers}
+        return [path for path, digest in names.items() if digest and path.is_file() and content_hash(path) != digest]
+
     def note(self, entry: Mapping[str, Any]) -> None:
         """Note that a case is finished.
 
@@ -123,19 +135,28 @@ class PredictionLedger:
         entries = [self.entries[case.id] for case in cases if case.id in self.entries]
         write_text(self.path, "".join(map(_line, (self.made_by, *entries))))
 
-    def _continues(self, lines: Sequence[Mapping[str, Any]], answers: Sequence[Path]) -> bool:
+    def _refuse_unrecorded(self, answers: Iterable[Path]) -> None:
+        """Refuse to replace files in a folder without a ledger: they may be labels that somebody drew.
+
+        Raises:
+            DataError: there are such files.
+        """
+        recorded = self.path.is_file() and any(map(_parse, _lines(self.path)))
+        existing = [] if recorded else [path for path in answers if path.exists()]
+        if existing:
+            raise DataError(
+                f"{self.folder} holds {existing[0].name} where an answer would go, but no record of what made it "
+                f"({LEDGER_NAME}): it may be a label that somebody drew.",
+                f"Name another folder, or move away {'this file' if len(existing) == 1 else f'these {len(existing)}'}.",
+            )
+
+    def _continues(self, lines: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether there is a ledger to continue, made in the same way; False if there are no answers yet.
 
         Raises:
-            DataError: there are answers without a ledger, or they were made with other settings.
+            DataError: the answers were made with other settings.
         """
         if not lines:
-            existing = [path.name for path in answers if path.exists()]
-            if existing:
-                raise DataError(
-                    f"{self.folder} holds answers ({existing[0]}), but no record of what made them ({LEDGER_NAME}).",
-                    "Leave --continue out to make them again, or name another folder.",
-                )
             return False
         before, now = lines[0], self.made_by
         changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
@@ -174,15 +195,15 @@ def maker_of(path: Path) -> dict[str, Any] | None:
     ledger = path.parent / LEDGER_NAME
     if not ledger.is_file():
         return None
-    lines = [
-        value
-        for value in map(_parse, ledger.read_text(encoding="utf-8", errors="replace").splitlines())
-        if value is not None
-    ]
+    lines = [value for value in map(_parse, _lines(ledger)) if value is not None]
     digests = [entry["files"][path.name] for entry in lines if _is_entry(entry) and path.name in entry["files"]]
     if not digests or _is_entry(lines[0]) or digests[-1] != content_hash(path):
         return None
     return lines[0]
+
+
+def _lines(ledger: Path) -> list[str]:
+    return ledger.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,11 @@ def test_what_is_finished_and_whole_is_left_alone(tmp_path: Path, scans: Path, s
     result = run(scans, out, small_model, keep_finished=True)
     assert result.kept == ("scan002", "scan003", "scan004")
     assert list(result.files) == [f"scan{number:03d}" for number in range(5)]
+    (earlier,) = out.glob("earlier-*")
+    assert any(f"scan001.nii.gz in {out} was changed since an earlier run" in note for note in result.notes)
+    assert contents(earlier) == {"scan001.nii.gz": whole["scan001.nii.gz"][:-20]}, "perhaps corrected by hand"
+    shutil.rmtree(earlier)
+    whole["README.txt"] = (out / "README.txt").read_bytes()  # it names that folder
     assert contents(out) == {**whole, ".0123abcd.mine.txt": b"not ours"}
 
 
@@ -179,11 +185,16 @@ def test_another_model_is_not_mistaken(tmp_path: Path, scans: Path, small_model:
         run(scans, tmp_path / "out", small_model / "fold_1", keep_finished=True)
 
 
-def test_answers_of_unknown_origin_are_not_kept(tmp_path: Path, scans: Path, small_model: Path) -> None:
+@pytest.mark.parametrize("keep", [True, False])
+def test_files_of_unknown_origin_are_neither_kept_nor_replaced(
+    tmp_path: Path, scans: Path, small_model: Path, keep: bool
+) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "scan003.nii.gz").write_bytes(b"")
-    with pytest.raises(DataError, match=r"holds answers \(scan003\.nii\.gz\), but no record"):
-        run(scans, tmp_path / "out", small_model, keep_finished=True)
+    (tmp_path / "out" / "scan003.nii.gz").write_bytes(b"drawn by hand")
+    for _ in range(2):  # the refusal leaves no record that would allow it
+        with pytest.raises(DataError, match=r"holds scan003\.nii\.gz where an answer would go, but no record"):
+            run(scans, tmp_path / "out", small_model, keep_finished=keep)
+    assert contents(tmp_path / "out") == {"scan003.nii.gz": b"drawn by hand"}
     assert run(scans, tmp_path / "new", small_model, keep_finished=True).kept == (), "nothing to go on with is fine"
 
 

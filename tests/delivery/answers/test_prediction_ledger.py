@@ -45,6 +45,17 @@ def test_an_answer_is_held_until_it_or_the_scan_changes(tmp_path: Path, case: Ca
         assert not ledger.holds(case)
 
 
+def test_a_corrected_answer_is_known_until_it_is_made_again(tmp_path: Path, case: Case) -> None:
+    answer = answered(tmp_path / "out", case)
+    for keep in (True, False):
+        with PredictionLedger(tmp_path / "out", MADE_BY, keep, [answer]) as ledger:
+            assert ledger.changed([answer, answer.with_name("b.nii.gz")]) == []
+            answer.write_bytes(b"corrected" if keep else b"corrected again")
+            assert ledger.changed([answer]) == [answer]
+            ledger.note(finished_entry(ledger.folder, case, [answer], {}))
+            assert ledger.changed([answer]) == []
+
+
 def test_a_line_that_was_cut_short_costs_only_its_case(tmp_path: Path, case: Case) -> None:
     answer = answered(tmp_path / "out", case)
     path = tmp_path / "out" / LEDGER_NAME
@@ -70,9 +81,9 @@ def test_a_record_that_says_nothing_is_none(tmp_path: Path, case: Case, text: st
 def test_the_record_ends_in_the_order_of_the_cases(tmp_path: Path, case: Case) -> None:
     answer = tmp_path / "out" / "x.nii.gz"
     answer.parent.mkdir()
-    answer.write_bytes(b"answer")
     cases = [Case(name, name, case.channels) for name in "cab"]
     with PredictionLedger(answer.parent, MADE_BY, False, [answer]) as ledger:
+        answer.write_bytes(b"answer")
         for one in reversed(cases[1:]):
             ledger.note(finished_entry(ledger.folder, one, [answer], {}))
         ledger.close(cases)
