@@ -3,7 +3,7 @@
     python benchmarks/accuracy/recipes.py plan DATA SET --place P              # test cases of test_sets/ left out
     python benchmarks/accuracy/recipes.py speed SET --place P --seconds 264    # on an idle machine: steps of each arm
     python benchmarks/accuracy/recipes.py train SET --place P --arm muon --seed 1 --steps 2000
-    python benchmarks/accuracy/recipes.py score SET --place P CHECKPOINT ...   # of runs: last weights and average
+    python benchmarks/accuracy/recipes.py score SET --place P --arm muon CHECKPOINT ...    # last weights, average
     python benchmarks/accuracy/recipes.py report --place P
 
 `speed` says how many steps each arm makes in the seconds that a budget leaves for training, with all cores; what
@@ -32,8 +32,37 @@ from accuracy import medseg as run_medseg
 ARMS = {
     "adamw": ["training.optimizer=adamw", "training.learning_rate=0.003"],
     "muon": [],
+    "one_decoder_convolution": ["configurations.{configuration}.network.decoder_convolutions={ones}"],
+    "one_convolution_at_full_resolution": [
+        "configurations.{configuration}.network.decoder_convolutions={ones}",
+        "configurations.{configuration}.network.blocks={first_one}",
+    ],
+    "twice_as_wide": ["configurations.{configuration}.network.features={twice}"],
+    "light_augmentation": [
+        *(f"training.augmentation.{kind}_probability=0.1" for kind in ("rotation", "scaling", "blur", "gamma")),
+        *(f"training.augmentation.{kind}_probability=0.05" for kind in ("noise", "brightness", "contrast")),
+        "training.augmentation.low_resolution_probability=0.1",
+    ],
+    "more_foreground": ["training.foreground_fraction=0.66"],
+    "no_deep_supervision": ["training.deep_supervision=false"],
 }
+"""Settings of each arm; `settings_of` fills in what depends on the plan."""
 DRAWS = 10_000
+
+
+def settings_of(place: Path, name: str, arm: str) -> list[str]:
+    """Return an arm's settings for the plan of a set: its configuration, and lists for all stages of its network."""
+    from medseg.plans.file import load_plan
+
+    plan = load_plan(next((place / name / "plans").glob("*.yaml")))
+    configuration = plan.default_configuration
+    network = plan.configuration(configuration).network
+    lists = {
+        "ones": [1] * (len(network.features) - 1),
+        "first_one": [1, *network.blocks[1:]],
+        "twice": [2 * count for count in network.features],
+    }
+    return [text.format(configuration=configuration, **lists) for text in ARMS[arm]]
 
 
 def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
@@ -45,7 +74,7 @@ def prepared(place: Path, name: str, arm: str, seed: int, steps: int):
     from medseg.models.workspace import Workspace
     from medseg.training.step.ranks import ALONE
 
-    options = TrainOptions(steps=steps, overrides=[*ARMS[arm], f"training.seed={seed}"])
+    options = TrainOptions(steps=steps, overrides=[*settings_of(place, name, arm), f"training.seed={seed}"])
     request = Request(None, Workspace(place / name), options, silent, None, ALONE, time.monotonic())
     return prepare(find_run(request), request)
 
@@ -71,7 +100,7 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
     for folder in ("plans", "cache"):
         run.mkdir(exist_ok=True)
         os.symlink(place / name / folder, run / folder)
-    settings = [part for text in (*ARMS[arm], f"training.seed={seed}") for part in ("--set", text)]
+    settings = [part for text in (*settings_of(place, name, arm), f"training.seed={seed}") for part in ("--set", text)]
     data = (place / name / "data").resolve()
     seconds = run_medseg("train", "--fold", 0, "--steps", steps, "--data", data, *settings, cwd=run)
     fold = next(run.glob("runs/*/*/fold_0"))
@@ -83,7 +112,7 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
                 mirrored[row["case"]].append(float(row["dice"]))
     for case, values in mirrored.items():
         dice[case]["mirrored"] = float(np.mean(values))
-    for case, scores in score(place, name, fold / CHECKPOINT)[1].items():
+    for case, scores in score(place, name, arm, fold / CHECKPOINT)[1].items():
         dice[case] |= scores
     kinds = sorted({kind for one in dice.values() for kind in one})
     means = {kind: round(float(np.mean([one[kind] for one in dice.values()])), 4) for kind in kinds}
@@ -93,12 +122,12 @@ def train(place: Path, name: str, arm: str, seed: int, steps: int) -> dict[str, 
     return {**about, "dice": means, "cases": dice}
 
 
-def score(place: Path, name: str, checkpoint: Path) -> tuple[int, dict[str, dict[str, float]]]:
+def score(place: Path, name: str, arm: str, checkpoint: Path) -> tuple[int, dict[str, dict[str, float]]]:
     """Step of a checkpoint, and the Dice of its weights and of their average, by case of the fold."""
     from medseg.commands.train.probe import DiceProbe
     from medseg.training.run.checkpoint import load_checkpoint
 
-    job = prepared(place, name, "muon", 0, 1)  # recipes differ in nothing that matters here
+    job = prepared(place, name, arm, 0, 1)  # whose network the checkpoint is of
     state = load_checkpoint(checkpoint)
     dice: dict[str, dict[str, float]] = defaultdict(dict)
     for kind in ("network", "average"):
@@ -175,8 +204,9 @@ def main() -> None:
             one.add_argument("--arms", nargs="+", choices=ARMS, default=["adamw", "muon"])
         if verb == "score":
             one.add_argument("checkpoints", type=Path, nargs="+", help="of runs under way, or ended")
-        if verb == "train":
+        if verb in ("train", "score"):
             one.add_argument("--arm", choices=ARMS, required=True)
+        if verb == "train":
             one.add_argument("--seed", type=int, required=True)
             one.add_argument("--steps", type=int, required=True)
     asked = parser.parse_args()
@@ -197,7 +227,7 @@ def main() -> None:
             stream.write(json.dumps(row) + "\n")
     elif asked.verb == "score":
         for checkpoint in asked.checkpoints:
-            step, dice = score(place, asked.set, checkpoint)
+            step, dice = score(place, asked.set, asked.arm, checkpoint)
             cases = dice.values()
             means = {kind: round(float(np.mean([one[kind] for one in cases])), 4) for kind in next(iter(cases))}
             print(json.dumps({"checkpoint": checkpoint.name, "step": step, "dice": means}), flush=True)

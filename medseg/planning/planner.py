@@ -12,8 +12,7 @@ from medseg.core.labels import Labels
 from medseg.core.sides import sided_pair
 from medseg.planning.recipe import (
     CPU_MEMORY_GB,
-    CPU_MOST_PATCHES,
-    CPU_WIDTH,
+    for_short_runs,
     inference_recipe,
     rotation_limits,
     training_recipe,
@@ -24,8 +23,6 @@ from medseg.plans.problems import validation_message
 from medseg.plans.schema import Plan
 from medseg.plans.sections.data import Data, Request
 
-_LEAST_FEATURES = 8
-"""Features that a stage keeps when the preset `cpu` narrows the network."""
 _LARGEST_ROTATION_WITH_SIDES = 30.0
 """Limit in degrees if structures have sides: rotated further, a left one lies where a right one does."""
 _RESAMPLING = {
@@ -154,16 +151,9 @@ def _configuration(
     proposed: ConfigurationProposal, transpose: tuple[int, ...], labels: Labels, known_frame: bool, request: Request
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return one configuration as the plan has it, and its reasons by key."""
-    reasons = dict(proposed.reasons)
-    features, batch = list(proposed.features), proposed.batch_size
     if request.preset == "cpu":
-        batch = min(batch, CPU_MOST_PATCHES[len(proposed.patch_voxels)])
-        if batch < proposed.batch_size:
-            reasons["batch_size"] = (
-                f"{batch} for the preset cpu, for more steps in a short run; {reasons['batch_size']}"
-            )
-        features = [max(_LEAST_FEATURES, int(count * CPU_WIDTH)) for count in features]
-        reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
+        proposed = for_short_runs(proposed)
+    reasons = dict(proposed.reasons)
     degrees, in_plane, reasons["rotation_degrees"] = rotation_limits(proposed.patch_voxels)
     mirror, reasons["mirror_axes"] = _mirror_axes(len(proposed.patch_voxels), transpose, labels, known_frame)
     if len(mirror) < len(proposed.patch_voxels) and max(degrees) > _LARGEST_ROTATION_WITH_SIDES:
@@ -181,7 +171,7 @@ def _configuration(
         "spacing_mm": list(proposed.spacing_mm),
         "median_shape_voxels": list(proposed.median_shape_voxels),
         "patch_voxels": list(proposed.patch_voxels),
-        "batch_size": batch,
+        "batch_size": proposed.batch_size,
         "batch_dice": proposed.batch_dice,
         "normalization": [{"scheme": scheme, "nonzero_only": nonzero} for scheme, nonzero in proposed.normalization],
         **{key: dict(how) for key, how in _RESAMPLING.items()},
@@ -190,7 +180,7 @@ def _configuration(
         "mirror_axes": mirror,
         "network": {
             "name": proposed.network,
-            "features": features,
+            "features": list(proposed.features),
             "kernels": [list(kernel) for kernel in proposed.kernels],
             "strides": [list(stride) for stride in proposed.strides],
             "blocks": list(proposed.convs_or_blocks_per_stage),

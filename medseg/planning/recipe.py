@@ -7,10 +7,12 @@ measured for the most Dice per minute on a few cores (docs/benchmarks/accuracy.m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import PlanError
+from medseg.planning.rules import ConfigurationProposal
 from medseg.plans.file import dump_plan, load_plan, parse_plan
 from medseg.plans.schema import Plan
 from medseg.plans.sections.training import Training
@@ -23,10 +25,14 @@ _CPU_STEPS = 4000
 """Length of a short run; `--budget` replaces it by what fits the time."""
 CPU_MEMORY_GB = 2.0
 """Memory that the preset `cpu` plans patches for: a quarter of nnU-Net's, as a step has to be short."""
-CPU_WIDTH = 0.5
+_CPU_WIDTH = 0.5
 """Share of the usual features per stage; half the width is a quarter of the work."""
-CPU_MOST_PATCHES = {2: 4, 3: 2}
+_CPU_LEAST_FEATURES = 8
+"""Features that a stage keeps when the network is narrowed."""
+_CPU_MOST_PATCHES = {2: 4, 3: 2}
 """Largest batch in 2D and 3D: in a short run more steps are worth more than larger batches."""
+_CPU_CONVOLUTIONS = 1
+"""Convolutions of each stage of the decoder and, of plain U-Nets, of the first stage of the encoder."""
 _DUMMY_2D_RATIO = 3
 """A patch this many times longer within slices than across is changed within slices only (`ANISO_THRESHOLD`)."""
 _SQUARE_RATIO = 1.5
@@ -65,6 +71,38 @@ _STRONGER_2D: dict[str, Any] = {
 
 Measured in docs/benchmarks/accuracy.md.
 """
+
+
+def for_short_runs(proposed: ConfigurationProposal) -> ConfigurationProposal:
+    """Return a configuration as the preset `cpu` has it: more steps in the same time, for runs of minutes.
+
+    Args:
+        proposed: what the rules propose, with reasons.
+    """
+    dimensions, reasons = len(proposed.patch_voxels), dict(proposed.reasons)
+    batch = min(proposed.batch_size, _CPU_MOST_PATCHES[dimensions])
+    if batch < proposed.batch_size:
+        reasons["batch_size"] = f"{batch} for the preset cpu, for more steps in a short run; {reasons['batch_size']}"
+    reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
+    blocks, decoder = proposed.convs_or_blocks_per_stage, proposed.convs_per_stage_decoder
+    first = min(blocks[0], _CPU_CONVOLUTIONS)
+    if first < blocks[0]:
+        reasons["convs_or_blocks_per_stage"] = (
+            f"the planner's, for {len(blocks)} stages, but {first} at full resolution, for the preset cpu: "
+            "more Dice in the same time (docs/benchmarks/accuracy.md)"
+        )
+    if max(decoder, default=0) > _CPU_CONVOLUTIONS:
+        reasons["convs_per_stage_decoder"] = (
+            f"{_CPU_CONVOLUTIONS} for the preset cpu: more Dice in the same time (docs/benchmarks/accuracy.md)"
+        )
+    return replace(
+        proposed,
+        batch_size=batch,
+        features=tuple(max(_CPU_LEAST_FEATURES, int(count * _CPU_WIDTH)) for count in proposed.features),
+        convs_or_blocks_per_stage=(first, *blocks[1:]),
+        convs_per_stage_decoder=tuple(min(count, _CPU_CONVOLUTIONS) for count in decoder),
+        reasons=reasons,
+    )
 
 
 def training_recipe(preset: str, dimensions: int) -> tuple[dict[str, Any], dict[str, str]]:

@@ -7,6 +7,8 @@ import pytest
 from builders import make_plan, make_training
 
 from medseg.core.errors import PlanError
+from medseg.planning.memory import PLANNERS
+from medseg.planning.planner import plan_from_fingerprint
 from medseg.planning.recipe import load_plan_to_train, note_on_rate, training_recipe, with_nnunet_recipe
 from medseg.plans.file import save_plan
 
@@ -75,3 +77,24 @@ def test_a_rate_that_was_meant_for_another_optimizer_is_told(optimizer: str, rat
 def test_the_recipes_have_usual_rates(preset: str) -> None:
     values = training_recipe(preset, 2)[0]
     assert note_on_rate(make_training(**{key: values[key] for key in ("optimizer", "learning_rate")})) == []
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize("shape_zyx", [(40, 50, 35), (1, 256, 256)], ids=["3D", "2D"])
+def test_the_preset_cpu_has_a_smaller_network_of_the_same_stages(planner: str, shape_zyx: tuple[int, ...]) -> None:
+    facts = {"spacings": [(1.0, 1.0, 1.0)], "shapes_after_crop": [shape_zyx], "cases": 200, "structures": 2}
+    small, usual = (
+        plan_from_fingerprint({**facts, "channels": ["MRI"]}, planner, 2.0, preset) for preset in ("cpu", "gpu")
+    )
+    for name in small.configurations:
+        one = small.configuration(name)
+        network, planned = one.network, usual.configuration(name).network
+        assert network.features == [max(8, count // 2) for count in planned.features]
+        assert network.blocks == [1, *planned.blocks[1:]]
+        assert network.decoder_convolutions == [1] * (len(planned.features) - 1)
+        assert (network.strides, network.kernels) == (planned.strides, planned.kernels)
+        assert one.patch_voxels == usual.configuration(name).patch_voxels
+        assert one.batch_size <= {2: 4, 3: 2}[len(one.patch_voxels)]
+        cut = planner == "default"
+        for key in ("features", *(("blocks", "decoder_convolutions") if cut else ())):
+            assert "preset cpu" in small.reasons[f"configurations.{name}.network.{key}"]
