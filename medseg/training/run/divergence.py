@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
@@ -47,15 +47,15 @@ def worst_step(losses: Sequence[float]) -> int:
     return odd[0] if odd else max(range(len(losses)), key=losses.__getitem__)
 
 
-def culprits(batch: Batch, losses: Iterable[float]) -> list[Culprit]:
+def culprits(batch: Batch, losses: Sequence[float] | None) -> list[Culprit]:
     """Return the samples of a batch that spoil its loss.
 
     Args:
         batch: all samples of a step.
-        losses: the losses of each sample alone.
+        losses: the losses of each sample alone; None where they could not be computed.
     """
     faults = []
-    for image, origin, loss in zip(batch.image, batch.origins, losses, strict=True):
+    for image, origin, loss in zip(batch.image, batch.origins, losses or [0.0] * len(batch.origins), strict=True):
         if not bool(image.isfinite().all()):
             faults.append(Culprit(origin, "its intensities are not all numbers"))
         elif not isfinite(loss):
@@ -94,16 +94,18 @@ def retries(resume: str, learning_rate: float, precision: torch.dtype) -> str:
     return hint
 
 
-def describe(batch: Batch, faults: Sequence[Culprit]) -> list[str]:
+def describe(batch: Batch, losses: Sequence[float] | None) -> list[str]:
     """Return lines that name the samples that are at fault, or all of the batch where none was.
 
     Args:
         batch: all samples of a step.
-        faults: those that spoil its loss.
+        losses: the losses of each sample alone; None where they could not be computed.
     """
+    faults = culprits(batch, losses)
     if faults:
         return [f"{_where(culprit.origin)}: {culprit.why}" for culprit in faults]
-    return ["No sample does it alone; the batch was made of:", *(f"  {_where(origin)}" for origin in batch.origins)]
+    which = "The batch" if losses is None else "No sample does it alone; the batch"
+    return [f"{which} was made of:", *(f"  {_where(origin)}" for origin in batch.origins)]
 
 
 def _where(origin: Origin) -> str:

@@ -17,7 +17,7 @@ from medseg.training.data.batches import Batch
 from medseg.training.data.sample_placement import PlacedSamples
 from medseg.training.length.steering import Steering, describe_steps_change, mean_dice, steps_change
 from medseg.training.run.checkpoint import Checkpoints, load_checkpoint
-from medseg.training.run.divergence import Diverged, culprits, describe, diverged, is_absurd, retries, worst_step
+from medseg.training.run.divergence import Diverged, describe, diverged, is_absurd, retries, worst_step
 from medseg.training.run.interrupt import Interrupts
 from medseg.training.run.log import Log
 from medseg.training.run.setup import Setup
@@ -390,11 +390,10 @@ class Loop:
         worst = worst_step(losses)
         step = self.done - len(losses) + worst
         what = f"loss is {losses[worst]:.4g}"
-        try:
+        suspects, one_by_one = list[str](), None
+        with suppress(Exception):  # of memory, say: that the run has diverged is worth more than the name of the case
             batch = self.setup.batches(self.samples, whole=True).make(step)  # the samples of all processes
-            culprits_found = culprits(batch, self.trainer.losses_one_by_one(batch))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return self._diverged(what, step + 1)  # which is worth more than the name of the case
-        return self._diverged(what, step + 1, describe(batch, culprits_found))
+            with suppress(Exception):  # batch normalization of a single voxel refuses a single sample
+                one_by_one = self.trainer.losses_one_by_one(batch)
+            suspects = describe(batch, one_by_one)
+        return self._diverged(what, step + 1, suspects)

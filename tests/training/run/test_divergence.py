@@ -45,6 +45,30 @@ def test_the_patch_that_is_named_is_the_one_that_was_trained_on(tmp_path: Path) 
         run(plan_of(3), samples, tmp_path, 30)
 
 
+class Pooled(torch.nn.Module):
+    """Batch normalization of a single voxel, as in DeepLabV3+: a batch of one sample is refused in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 3, 1)
+
+    def forward(self, x: torch.Tensor, levels: int = 1) -> list[torch.Tensor]:
+        return [self.head(x + self.norm(x.mean((2, 3), keepdim=True)))]
+
+
+@pytest.mark.parametrize("odd", [True, False])
+def test_a_network_that_takes_no_single_sample_diverges_with_a_message_too(tmp_path: Path, odd: bool) -> None:
+    plan, samples, network = plan_of(2), blob_samples((2, 32, 32)), Pooled()
+    if odd:
+        samples[1].image[:] = float("nan")
+    else:
+        torch.nn.init.constant_(network.head.weight, float("inf"))
+    with pytest.raises(Diverged, match="The loss is nan after step ") as caught:
+        fit(network, samples, setup_of(plan, tmp_path, 20), no_validation, silent)
+    assert ("its intensities are not all numbers" if odd else "The batch was made of:") in str(caught.value)
+    assert "No sample does it alone" not in str(caught.value), "nobody knows"
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_batch_that_is_not_a_number_does_not_harm_the_weights(tmp_path: Path, recipe: str) -> None:
     plan, samples = plan_of(2, **RECIPES[recipe]), blob_samples((2, 32, 32))
@@ -85,7 +109,10 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
     assert "--resume --set training.learning_rate" in str(caught.value)
 
 
-def test_weights_that_are_no_longer_numbers_reach_no_checkpoint(tmp_path: Path) -> None:
+def test_weights_that_are_no_longer_numbers_reach_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", float("inf"))  # none before, however slow the machine is
     plan, samples = plan_of(2), blob_samples((2, 32, 32))
     network = new_network(plan)
 
