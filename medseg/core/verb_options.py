@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import is_dataclass
 from functools import cache
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -30,6 +30,8 @@ class VerbOptions:
         for name, kind, option in _declared(options):
             value = getattr(self, name)
             meant = _meant(name, value, kind, option)
+            if option.minimum is not None and isinstance(meant, Real) and not float(meant) >= option.minimum:
+                raise PlanError(f"{name} is {meant!r}; expected {option.minimum} or more.")
             if meant is not value:
                 object.__setattr__(self, name, meant)
 

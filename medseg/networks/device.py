@@ -38,7 +38,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, is_available in available.items() if is_available))
     kind, _, number = name.partition(":")
-    meant = name.replace("gpu", "cuda") if kind == "gpu" else f"cuda:{name}" if name.isdigit() else None
+    meant = name.replace("gpu", "cuda") if kind == "gpu" else f"cuda:{name}" if name.isdecimal() else None
     if meant is None and number and not _is_cuda_number(kind, number):
         raise PlanError(f"There is no device {name!r}; there are {torch.cuda.device_count()} CUDA devices.")
     if not available.get(kind, False):
@@ -52,7 +52,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def _is_cuda_number(kind: str, number: str) -> bool:
-    return kind == "cuda" and number.isdigit() and int(number) < torch.cuda.device_count()
+    return kind == "cuda" and number.isdecimal() and int(number) < torch.cuda.device_count()
 
 
 def choose_devices(names: str = "auto") -> list[torch.device]:

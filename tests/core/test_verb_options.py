@@ -68,3 +68,11 @@ def test_a_text_that_cannot_be_read_names_the_field() -> None:
 def test_options_that_are_no_options_are_named() -> None:
     with pytest.raises(PlanError, match=r"maps is 'probabilities'; expected Maps\(\.\.\.\)"):
         medseg.PredictOptions(maps="probabilities")  # type: ignore[arg-type]
+
+
+def test_the_smallest_number_holds_for_calls_from_python_too() -> None:
+    with pytest.raises(PlanError, match="steps is 0; expected 1 or more"):
+        TrainOptions(steps=0)
+    with pytest.raises(PlanError, match="processes is -1; expected 1 or more"):
+        medseg.CrossvalOptions(processes=-1)
+    assert TrainOptions(steps=1).steps == 1

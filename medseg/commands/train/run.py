@@ -93,6 +93,7 @@ def find_run(request: Request) -> Run:
     options.check()
     plan_path = request.workspace.plan_path(request.plan)
     plan = load_plan_to_train(plan_path, [] if options.continues else options.overrides, options.recipe)
+    _check_length(plan, options)
     name = options.configuration or plan.default_configuration
     if name not in plan.configurations:
         raise PlanError(
@@ -100,6 +101,18 @@ def find_run(request: Request) -> Run:
         )
     files = RunFolder(request.workspace.runs / plan.name / name).fold(_fold_name(options.fold))
     return Run(plan_path, plan, name, files, notes=removed_keys(plan))
+
+
+def _check_length(plan: Plan, options: TrainOptions) -> None:
+    """Refuse a number of steps as a setting where epochs, which count instead, would leave it without effect."""
+    length_options = (options.steps, options.epochs, options.budget_seconds)
+    if options.continues or plan.training.epochs is None or any(given is not None for given in length_options):
+        return
+    if any(text.partition("=")[0].strip() == "training.steps" for text in options.overrides):
+        raise PlanError(
+            f"--set training.steps has no effect: training.epochs is {plan.training.epochs:g}, which counts instead.",
+            f"Give --steps {plan.training.steps}, or --set training.epochs=null as well.",
+        )
 
 
 def open_run(run: Run, options: TrainOptions) -> Run:

@@ -45,7 +45,7 @@ def parse_extension(text: str) -> Extension:
     """
     if re.fullmatch(r"\d+(?:\.\d+)?x", text):
         return Extension(factor=float(text[:-1]))
-    if text.isdigit():
+    if text.isdecimal():
         return Extension(steps=int(text))
     try:
         return Extension(seconds=parse_duration(text))

@@ -22,7 +22,7 @@ def test_an_extension_of_a_run_of_a_thousand_steps(text: str, extension: Extensi
     assert parse_extension(str(extension)) == extension, "what is told can be typed"
 
 
-@pytest.mark.parametrize("text", ["", "x", "2 x", "-5", "2.5", "two", "20 parsecs"])
+@pytest.mark.parametrize("text", ["", "x", "2 x", "-5", "2.5", "two", "20 parsecs", "5²"])
 def test_other_texts_are_refused_with_examples(text: str) -> None:
     with pytest.raises(PlanError, match="is not an extension") as refused:
         parse_extension(text)
