@@ -62,6 +62,11 @@ class Case:
     weight_map: Path | None = None
 
     @property
+    def is_learnt_from(self) -> bool:
+        """Whether training draws the case and its loss counts: neither of its weights is 0."""
+        return self.weight > 0 and self.loss_weight > 0
+
+    @property
     def patient_or_id(self) -> str:
         """The patient; the case itself where it is a patient of its own."""
         return self.patient or self.id

@@ -58,27 +58,33 @@ def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[C
     return training, validation, []
 
 
-def warn_of_cases(training: Sequence[Sample], held_out: Sequence[Sample], names: Sequence[str]) -> list[str]:
-    """Return a warning for each structure that no training case holds, and one where no case is kept apart.
+def warn_of_cases(
+    training: Sequence[Sample], held_out: Sequence[Sample], names: Sequence[str], kept_apart: bool
+) -> list[str]:
+    """Return a warning for each structure that nothing is learnt of, and one where no validation case is there.
 
     Plans of earlier versions did not warn of such structures, and preprocessing may lose one.
 
     Args:
         training: the preprocessed training cases; a structure that resampling lost is not in them either.
-        held_out: the validation cases.
+        held_out: the preprocessed validation cases.
         names: the structures, in the order of `Sample.locations`.
+        kept_apart: whether the fold has validation cases, those that could not be read included.
     """
     warnings = []
     for number, name in enumerate(names):
-        if any(len(sample.locations[number]) for sample in training):
+        with_it = [sample.case for sample in training if len(sample.locations[number])]
+        if any(case.is_learnt_from for case in with_it):
             continue
         holding = sorted(sample.case.id for sample in held_out if len(sample.locations[number]))
         where = "and no validation case either"
         if holding:
             where = f"of the validation cases, {first_few(holding)} {'has' if len(holding) == 1 else 'have'} it"
-        warnings.append(
-            f"no training case of this run holds {name} ({where}): it cannot be learnt, and its score says nothing"
-        )
+        who = "no training case of this run holds"
+        if with_it:
+            who, where = "only training cases with the weight 0 hold", first_few(sorted(case.id for case in with_it))
+        warnings.append(f"{who} {name} ({where}): it cannot be learnt, and its score says nothing")
     if not held_out:
-        warnings.append("no case is kept apart, so the Dice shown while training is that of training cases")
+        why = "no validation case could be read" if kept_apart else "no case is kept apart"
+        warnings.append(f"{why}, so the Dice shown while training is that of training cases")
     return warnings

@@ -32,6 +32,7 @@ from medseg.planning.recipe import note_on_rate
 from medseg.preprocessing.cache import Sample, load_samples
 from medseg.preprocessing.normalize import check_schemes
 from medseg.training.data.sample_placement import place_samples
+from medseg.training.data.sampling import check_weights
 from medseg.training.length.course import Course
 from medseg.training.length.epochs import steps_of_epochs
 from medseg.training.length.quick_look import estimated_step_seconds, refuse_hopeless_budget
@@ -119,6 +120,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     ranks, options = request.ranks, request.options
     cases = plan_cases(run.plan_path, request.workspace.data_folder(plan, options.data), plan)
     training, validation, notes = choose_cases(run, cases)
+    check_weights(training)
     check_annotated(training, plan.labels)
     annotation = describe_annotation(training, plan.labels)
     notes = [*run.notes, *notes, *annotation]
@@ -151,7 +153,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     precision = choose_precision(plan.training.precision, device)
     slow = slow_convolution(device, precision, configuration.dimensions)
     notes += [_computing(network, plan, configuration, device, precision), placement]
-    notes += warn_of_cases(on_host, held_out, plan.labels.names)
+    notes += warn_of_cases(on_host, held_out, plan.labels.names, bool(validation))
     notes += [*(note for note in (slow, length) if note), *note_on_rate(plan.training)]
     setup = Setup(plan, configuration, course, device, precision, run.files, ranks)
     split = {"train": [case.id for case in training], "val": [case.id for case in validation]}

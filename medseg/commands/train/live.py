@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -124,7 +125,7 @@ class LiveView(RunListener):
             plan, configuration = self.probe.plan, self.probe.configuration
             previous = input_channels(plan, configuration) - len(plan.data.channels)
             batches = Batches(
-                self.held_out, configuration, _unchanged(plan.training), self.device, previous_values=previous
+                _weighted(self.held_out), configuration, _unchanged(plan.training), self.device, None, previous
             )
             self._batches = [batches.make(number) for number in range(LOSS_BATCHES)]
         return self._batches
@@ -173,6 +174,13 @@ class LiveView(RunListener):
             self._failed = True
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{error!r}"
             self.note(f"{self.files.live.name} and pictures are no longer written ({reason}); training goes on")
+
+
+def _weighted(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return validation cases with the weights that they have in training, or of equal weight if all of them are 0."""
+    if any(sample.case.is_learnt_from for sample in samples):
+        return samples
+    return [replace(sample, case=replace(sample.case, weight=1.0, loss_weight=1.0)) for sample in samples]
 
 
 def _unchanged(training: Training) -> Training:

@@ -13,6 +13,7 @@ from math import cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.plans.schema import Configuration
 from medseg.plans.sections.training import Training
@@ -52,6 +53,25 @@ def generator(seed: int, step: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, step]))
 
 
+def check_weights(cases: Sequence[Case]) -> None:
+    """Refuse training cases of which none is learnt from.
+
+    Args:
+        cases: the cases to train on.
+
+    Raises:
+        DataError: all cases have the weight 0, in the sampling or in the loss.
+    """
+    if any(case.is_learnt_from for case in cases):
+        return
+    if any(case.weight > 0 for case in cases):
+        raise DataError(
+            "Every training case that is drawn has the loss_weight 0.",
+            "Give at least one a positive loss_weight in cases.csv.",
+        )
+    raise DataError("Every training case has the weight 0.", "Give at least one a positive weight in cases.csv.")
+
+
 class Sampler:
     """Draws cases, positions, rotations and scales.
 
@@ -78,16 +98,8 @@ class Sampler:
         self.patch = np.array(configuration.patch_zyx)
         self.reach = _reach(self.patch, configuration)
         self.forced_from = round(configuration.batch_size * (1 - training.foreground_fraction))
+        check_weights([sample.case for sample in samples])
         weights = np.array([sample.case.weight for sample in samples], dtype=np.float64)
-        if not weights.any():
-            raise DataError(
-                "Every training case has the weight 0.", "Give at least one a positive weight in cases.csv."
-            )
-        if not any(sample.case.weight * sample.case.loss_weight for sample in samples):
-            raise DataError(
-                "Every training case that is drawn has the loss_weight 0.",
-                "Give at least one a positive loss_weight in cases.csv.",
-            )
         self.cumulative = np.cumsum(_shares(samples, weights))
         self.by_structure = _by_structure(samples, weights, structure_weights) if any(structure_weights) else None
 
@@ -202,6 +214,8 @@ def _shares(samples: Sequence[Sample], weights: NDArray[np.float64]) -> NDArray[
     every = np.ones(len(samples[0].locations))
     known = np.array([every if sample.structures is None else sample.structures.numpy() for sample in samples])
     weighted = known * weights[:, None]
+    if not weighted.any():  # validation cases may be such that nothing was annotated in any of them
+        return weights / weights.sum()
     by_structure = weighted / np.maximum(weighted.sum(0), _SMALLEST)
     return by_structure.sum(1) / by_structure.sum()
 

@@ -108,6 +108,13 @@ def test_every_structure_is_drawn_equally_often_with_a_case_in_which_it_was_anno
     assert counts[3] == 0  # it says nothing of either
 
 
+def test_cases_in_which_nothing_was_annotated_are_drawn_by_their_weight_where_there_are_no_others() -> None:
+    samples = [
+        replace(empty_sample((8, 8, 8), weight), structures=torch.tensor([weight == 0, False])) for weight in (0.0, 1.0)
+    ]
+    assert {draw.case for draw in draws(samples, cube(8, 0))} == {1}
+
+
 def test_weights_count_among_the_cases_of_a_structure() -> None:
     samples = [
         replace(empty_sample((8, 8, 8), weight), structures=torch.tensor([number == 0, True]))
