@@ -105,15 +105,18 @@ def _values(pair: Pair) -> tuple[set[int], set[int]]:
     """Return the values in the reference and in the prediction.
 
     Raises:
-        DataError: one of them cannot be read, or is a soft mask: its values are no structures.
+        DataError: one of them cannot be read, is a soft mask, or holds a value below 0: such values are no structures.
     """
     reference, prediction = pair.read()
     seen = []
-    for image, path, option in (
-        (reference, pair.reference, "--threshold"),
-        (prediction, pair.prediction, "--prediction-threshold"),
-    ):
+    for image, path, prefix in ((reference, pair.reference, "--"), (prediction, pair.prediction, "--prediction-")):
+        option = f"{prefix}threshold"
         values = np.unique(image.array).tolist()
+        if values[0] < 0:
+            raise DataError(
+                f"{path} holds the value {values[0]}: medseg cannot know what a value below 0 means.",
+                f"If these voxels are background: {prefix}map {values[0]}=0.",
+            )
         if is_soft(image.array):
             raise DataError(
                 f"{path} holds {len(values)} values, nearly all of them at edges: it is a soft mask.",

@@ -58,16 +58,18 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
         images, problems = images_by_stem(folder / name)
         if images or problems:
             numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
-            named = {} if name or numbered else _by_name(images, channels)
-            if named:
-                files, incomplete = _by_role(named, channels)
-                return files, problems | incomplete
+            named, others = ({}, images) if name or numbered else _by_name(images, channels)
+            files, incomplete = _by_role(named, channels)
             label_folders = LABELS if name in IMAGES else ()
             known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
-            groups = group_by_case(images if name else _without_labels(images), known)
-            single = len(channels) == 1
-            files, incomplete = channel_files(_one_channel(groups, folder) if single else groups, len(channels))
-            return files, problems | incomplete
+            groups = group_by_case(others if name else _without_labels(others), known)
+            groups = _one_channel(groups, folder) if len(channels) == 1 else groups
+            alone, lacking = channel_files(groups, len(channels))
+            for case in alone.keys() & named.keys():  # C.nii.gz beside C_t1.nii.gz
+                both = [*alone.pop(case), *named[case].values()]
+                files.pop(case, None)
+                incomplete[case] = f"{' and '.join(path.name for path in both)} claim to be one case; keep one"
+            return alone | files, problems | lacking | incomplete
     if scenes := scans_of_cityscapes(folder) or scans_of_coco(folder):
         return scenes, {}
     exported = scans_of_labelme_folders(folder)
@@ -90,15 +92,19 @@ def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
     }
 
 
-def _by_name(images: dict[str, Path], channels: Sequence[str]) -> RoleFiles:
-    """Return files by case and channel where names say the channel (`CASE_flair`); empty if a file fits no case.
+def _by_name(images: dict[str, Path], channels: Sequence[str]) -> tuple[RoleFiles, dict[str, Path]]:
+    """Return files by case and channel where names say the channel (`CASE_flair`), and the files that fit no case.
 
-    Other files of a known case (`CASE_seg`) may stay unused.
+    Other files of a known case (`CASE_seg`) may stay unused. Where no case has a second file, and some file fits none,
+    a name may have the word of a channel by chance: then names say nothing.
     """
     named = files_for_channels(images, channels)
     used = {path for by_channel in named.values() for path in by_channel.values()}
-    unused = [stem for stem, path in images.items() if path not in used]
-    return named if all(any(part in named for part, _ in splits(stem)) for stem in unused) else {}
+    unused = {stem: path for stem, path in images.items() if path not in used}
+    of_cases = {stem for stem in unused if stem not in named and any(part in named for part, _ in splits(stem))}
+    others = {stem: path for stem, path in unused.items() if stem not in of_cases}
+    tells_channels = bool(of_cases) or any(len(by_channel) > 1 for by_channel in named.values())
+    return (named, others) if tells_channels or not others else ({}, images)
 
 
 def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:

@@ -173,6 +173,19 @@ def test_without_a_declaration_every_value_is_a_structure(folders, save_nifti):
     assert result.summary.structures["label_5"].n_reference_empty == 1
 
 
+def test_a_value_below_0_ends_its_case_alone_where_nothing_declares_structures(folders, save_nifti):
+    pred, ref = folders
+    save_nifti(pred / "b.nii.gz", np.where(REFERENCE == 2, -1, REFERENCE.astype(np.int16)), SPACING)
+    result = evaluate(pred, ref)
+    assert [case.case for case in result.summary.cases] == ["a"]
+    assert "b.nii.gz holds the label value -1" in result.failed["b"]
+    assert not evaluate(pred, ref, options=EvaluateOptions(prediction_map=("-1=2",))).failed
+    save_nifti(pred / "a.nii.gz", -(PREDICTION.astype(np.int16)), SPACING)
+    with pytest.raises(DataError, match=r"a\.nii\.gz holds the value -2") as caught:
+        evaluate(pred, ref)
+    assert "--prediction-map -2=0" in caught.value.hint
+
+
 @pytest.fixture
 def data_set(tmp_path, save_nifti):
     """An nnU-Net data set of two cases with scans."""

@@ -181,6 +181,22 @@ def test_a_file_without_the_channels_name_makes_every_file_a_case(tmp_path):
     assert list(found(tmp_path, ["CT"])[0]) == ["a_ct", "b"]
 
 
+def test_a_stray_file_does_not_change_what_the_others_are(tmp_path):
+    touch(tmp_path, "a_flair.nii.gz", "a_t1.nii.gz", "stray.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
+    files, problems = found(tmp_path, ["flair", "t1"])
+    others = {"b": ["b_0000.nii.gz", "b_0001.nii.gz"], "stray": ["stray.nii.gz"]}
+    assert (files, problems) == ({"a": ["a_flair.nii.gz", "a_t1.nii.gz"], **others}, {})
+    touch(tmp_path, "a.nii.gz")
+    files, problems = found(tmp_path, ["flair", "t1"])
+    assert files == others
+    assert "a.nii.gz and a_flair.nii.gz and a_t1.nii.gz claim to be one case" in problems["a"]
+
+
+def test_no_other_channel_is_taken_for_a_scan_because_of_a_stray_file(tmp_path):
+    touch(tmp_path, "a_flair.nii.gz", "a_t1.nii.gz", "stray.nii.gz")
+    assert found(tmp_path, ["flair"])[0] == {"a": ["a_flair.nii.gz"], "stray": ["stray.nii.gz"]}
+
+
 def test_labels_beside_their_scans_are_no_scans(tmp_path):
     touch(tmp_path, "a.nii.gz", "a_seg.nii.gz", "b.nii.gz", "mask_b.nii.gz", "mask_of_c.nii.gz")
     assert list(found(tmp_path, ["CT"])[0]) == ["a", "b", "mask_of_c"]
