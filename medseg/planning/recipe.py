@@ -31,8 +31,6 @@ _CPU_LEAST_FEATURES = 8
 """Features that a stage keeps when the network is narrowed."""
 _CPU_MOST_PATCHES = {2: 4, 3: 2}
 """Largest batch in 2D and 3D: in a short run more steps are worth more than larger batches."""
-_CPU_CONVOLUTIONS = 1
-"""Convolutions of each stage of the decoder and, of plain U-Nets, of the first stage of the encoder."""
 _DUMMY_2D_RATIO = 3
 """A patch this many times longer within slices than across is changed within slices only (`ANISO_THRESHOLD`)."""
 _SQUARE_RATIO = 1.5
@@ -84,23 +82,10 @@ def for_short_runs(proposed: ConfigurationProposal) -> ConfigurationProposal:
     if batch < proposed.batch_size:
         reasons["batch_size"] = f"{batch} for the preset cpu, for more steps in a short run; {reasons['batch_size']}"
     reasons["features"] = "half of the usual width, for the preset cpu: a quarter of the work"
-    blocks, decoder = proposed.convs_or_blocks_per_stage, proposed.convs_per_stage_decoder
-    first = min(blocks[0], _CPU_CONVOLUTIONS)
-    if first < blocks[0]:
-        reasons["convs_or_blocks_per_stage"] = (
-            f"the planner's, for {len(blocks)} stages, but {first} at full resolution, for the preset cpu: "
-            "more Dice in the same time (docs/benchmarks/accuracy.md)"
-        )
-    if max(decoder, default=0) > _CPU_CONVOLUTIONS:
-        reasons["convs_per_stage_decoder"] = (
-            f"{_CPU_CONVOLUTIONS} for the preset cpu: more Dice in the same time (docs/benchmarks/accuracy.md)"
-        )
     return replace(
         proposed,
         batch_size=batch,
         features=tuple(max(_CPU_LEAST_FEATURES, int(count * _CPU_WIDTH)) for count in proposed.features),
-        convs_or_blocks_per_stage=(first, *blocks[1:]),
-        convs_per_stage_decoder=tuple(min(count, _CPU_CONVOLUTIONS) for count in decoder),
         reasons=reasons,
     )
 

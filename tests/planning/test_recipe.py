@@ -90,11 +90,7 @@ def test_the_preset_cpu_has_a_smaller_network_of_the_same_stages(planner: str, s
         one = small.configuration(name)
         network, planned = one.network, usual.configuration(name).network
         assert network.features == [max(8, count // 2) for count in planned.features]
-        assert network.blocks == [1, *planned.blocks[1:]]
-        assert network.decoder_convolutions == [1] * (len(planned.features) - 1)
-        assert (network.strides, network.kernels) == (planned.strides, planned.kernels)
+        assert network.model_copy(update={"features": planned.features}) == planned
         assert one.patch_voxels == usual.configuration(name).patch_voxels
         assert one.batch_size <= {2: 4, 3: 2}[len(one.patch_voxels)]
-        cut = planner == "default"
-        for key in ("features", *(("blocks", "decoder_convolutions") if cut else ())):
-            assert "preset cpu" in small.reasons[f"configurations.{name}.network.{key}"]
+        assert "preset cpu" in small.reasons[f"configurations.{name}.network.features"]

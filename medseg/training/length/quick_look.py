@@ -24,8 +24,11 @@ from medseg.training.length.pace import FEWEST_STEPS
 _SLACK = 3.0
 """The estimate may be so many times too long before a budget is wrongly refused."""
 _PASSES, _MOST_SECONDS = 4, 3.0
-"""Passes, of which the shortest counts, as the first one also prepares the libraries, and other programs may come in
-between; and seconds after which no further one is made."""
+"""Passes, of which the shortest counts, as other programs may come in between; and seconds after which no further one
+is made."""
+_SMALLEST_UNITS = 2
+"""Size along each axis of the image of a first pass that is not counted, in voxels of the deepest stage: on a machine
+that medseg is new to, loops are compiled in it for some seconds. With one voxel there is nothing to normalize."""
 
 
 def refuse_hopeless_budget(budget_seconds: float, step_seconds: float | None, option: str = "--budget") -> None:
@@ -82,17 +85,23 @@ def estimated_step_seconds(
     part = [
         ceil(size / 2 / unit) * unit if size > 2 * unit else size for size, unit in zip(patch, multiples, strict=True)
     ]
+    smallest = [min(size, _SMALLEST_UNITS * unit) for size, unit in zip(part, multiples, strict=True)]
     network, precision = deepcopy(network), choose_precision(plan.training.precision, device)
-    image = torch.zeros(1, input_channels(plan, configuration), *part, device=device)
-    begin, shortest = time.monotonic(), inf
+
+    def pass_seconds(size: list[int]) -> float:
+        image = torch.zeros(1, input_channels(plan, configuration), *size, device=device)
+        start = time.monotonic()
+        with autocast(device, precision):
+            (answer,) = network(image, 1)
+        answer.float().sum().backward()
+        return time.monotonic() - start
+
+    shortest = inf
     with torch.random.fork_rng([]), suppress(RuntimeError, MemoryError):  # of memory: the first step says what to do
+        pass_seconds(smallest)
+        begin = time.monotonic()
         for _ in range(_PASSES):
-            start = time.monotonic()
-            with autocast(device, precision):
-                (answer,) = network(image, 1)
-            answer.float().sum().backward()
-            now = time.monotonic()
-            shortest = min(shortest, now - start)
-            if now - begin > _MOST_SECONDS:
+            shortest = min(shortest, pass_seconds(part))
+            if time.monotonic() - begin > _MOST_SECONDS:
                 break
     return shortest * configuration.batch_size * prod(patch) / prod(part) if shortest < inf else None
