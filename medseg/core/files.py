@@ -56,19 +56,18 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_of(path)
-    temporary = _temporary_name(path)
-    try:
-        with _held(temporary):
+    with _held(path) as temporary:
+        try:
             yield temporary
             os.replace(temporary, path)
-    except OSError as error:
-        # a full disk is reported without a name, and the temporary one would tell a user nothing
-        if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename = str(path)
-        raise
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        except OSError as error:
+            # a full disk is reported without a name, and the temporary one would tell a user nothing
+            if error.errno is not None and error.filename in (None, str(temporary)):
+                error.filename = str(path)
+            raise
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 @contextmanager
@@ -158,13 +157,11 @@ def temporary_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     path = Path(os.path.abspath(path))  # `.` has no name
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_of(path)
-    temporary = _temporary_name(path)
-    temporary.mkdir(mode)
-    try:
-        with _held(temporary):
+    with _held(path, mode) as temporary:
+        try:
             yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_temporaries(folder: Path, names: Collection[str] | None = None, suffix: str = "") -> None:
@@ -206,48 +203,83 @@ def _temporaries(folder: Path) -> dict[str, list[Path]]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a lock on a temporary file or folder during the block, which says that its process lives.
+def _held(path: Path, folder_mode: int | None = None) -> Iterator[Path]:
+    """Make a temporary file or folder and hold a lock on it during the block, which says that its process lives.
 
-    The lock is of the kind that the system takes back however the process ends. A file is made if it is not there. No
-    lock is held where the system has none; what then is in the way of writing, the writer reports.
+    The lock is of the kind that the system takes back however the process ends. No lock is held where the system has
+    none; what then is in the way of writing, the writer reports. Another process may find what was just made before
+    its lock is held, take it for abandoned and delete it: then another one is made.
+
+    Args:
+        path: what it is to become.
+        folder_mode: who may look into a folder; None for a file.
+
+    Yields:
+        The temporary path.
     """
-    descriptor = None
-    if fcntl is not None:
-        with suppress(OSError):
-            flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_EXCL
-            descriptor = os.open(path, flags, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while True:
+        temporary = _temporary_name(path)
+        if folder_mode is not None:
+            temporary.mkdir(folder_mode)
+        descriptor, gone = _locked(temporary, folder_mode is not None)
+        if not gone:
+            break
     try:
-        yield
+        yield temporary
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
+def _locked(temporary: Path, is_folder: bool) -> tuple[int | None, bool]:
+    """Lock a temporary path, of a file that is made; return the lock's descriptor, and whether the path is gone."""
+    if fcntl is None:
+        return None, False
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError:
+        return None, is_folder and not temporary.exists()
+    with suppress(OSError):  # a drive without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits for a process that is about to delete it
+    if temporary.exists():
+        return descriptor, False
+    os.close(descriptor)
+    return None, True
+
+
 def _remove_abandoned(path: Path) -> None:
     """Delete a temporary file or folder, unless a living process holds it, or this user may not."""
-    with suppress(OSError):
-        if _is_abandoned(path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
+    with suppress(OSError), _abandoned(path) as abandoned:
+        if abandoned and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif abandoned:
+            path.unlink()
 
 
-def _is_abandoned(path: Path) -> bool:
-    """Return whether no process holds a temporary file or folder; by its age where locks do not say it."""
-    if fcntl is not None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+@contextmanager
+def _abandoned(path: Path) -> Iterator[bool]:
+    """Tell whether no process holds a temporary file or folder, which none can then take hold of during the block.
+
+    Where locks do not say it, its age does.
+    """
+    if fcntl is None:
+        yield _is_old(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            abandoned = True
         except BlockingIOError:
-            return False
+            abandoned = False
         except OSError:
-            pass  # a drive without locks
-        finally:
-            os.close(descriptor)
+            abandoned = _is_old(path)  # a drive without locks
+        yield abandoned
+    finally:
+        os.close(descriptor)
+
+
+def _is_old(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > _OLD_SECONDS
 
 

@@ -266,7 +266,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "unmeasured").mkdir()
     tifffile.imwrite(folder / "unmeasured" / "a.tif", scan_and_ball(0)[0])
     (folder / "answered").mkdir()
-    shutil.copy(folder / "data/labelsTr/case_0.nii.gz", folder / "answered")  # an answer, and no record of it
+    (folder / "answered" / "predict.jsonl").write_text('{"model": "another"}\n')  # what made the answers
     shutil.copytree(folder / "data/labelsTr", folder / "exchanged")
     (folder / "exchanged" / "predict.jsonl").touch()  # as beside answers
     write_study(folder / "gap", "gap", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))

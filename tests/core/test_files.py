@@ -145,6 +145,31 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path, make: str) -
     assert written.read_text() == "half"
 
 
+CLEARER = """
+import sys
+from pathlib import Path
+from medseg.core.files import remove_temporaries
+print("clearing", flush=True)
+while True:
+    remove_temporaries(Path(sys.argv[1]))
+"""
+
+
+def test_what_was_just_made_is_not_taken_for_abandoned(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", CLEARER, str(tmp_path)], stdout=-1, text=True) as clearer:
+        assert clearer.stdout is not None
+        assert clearer.stdout.readline() == "clearing\n"
+        try:
+            for number in range(1000):
+                with saving(tmp_path / "case.safetensors", own_folder=True) as temporary:
+                    temporary.write_text(str(number))
+                write_text(tmp_path / "log.txt", str(number))
+        finally:
+            clearer.kill()
+    assert (tmp_path / "case.safetensors").read_text() == (tmp_path / "log.txt").read_text() == "999"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
 def test_folders_of_medsegs_own_are_cleared_of_temporary_files_and_of_nothing_else(tmp_path: Path) -> None:
     for name in (".0a1b2c3d.checkpoint.pt", ".ffffffff.weights.safetensors", ".hidden", ".notes.md", "checkpoint.pt"):
         (tmp_path / name).touch()

@@ -109,18 +109,20 @@ def _values(pair: Pair) -> tuple[set[int], set[int]]:
     """
     reference, prediction = pair.read()
     seen = []
-    for image, path, prefix in ((reference, pair.reference, "--"), (prediction, pair.prediction, "--prediction-")):
-        option = f"{prefix}threshold"
+    for image, path, threshold, mapping in (
+        (reference, pair.reference, "--threshold", "--map"),
+        (prediction, pair.prediction, "--prediction-threshold", "--prediction-map"),
+    ):
         values = np.unique(image.array).tolist()
         if values[0] < 0:
             raise DataError(
                 f"{path} holds the value {values[0]}: medseg cannot know what a value below 0 means.",
-                f"If these voxels are background: {prefix}map {values[0]}=0.",
+                f"If these voxels are background: {mapping} {values[0]}=0.",
             )
         if is_soft(image.array):
             raise DataError(
                 f"{path} holds {len(values)} values, nearly all of them at edges: it is a soft mask.",
-                soft_mask_hint(values, option),
+                soft_mask_hint(values, threshold),
                 "soft label",
             )
         seen.append({*values})
