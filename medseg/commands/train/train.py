@@ -211,13 +211,15 @@ def _validate(job: Job, network: torch.nn.Module, callback: Callback) -> Validat
     from medseg.commands.train.validate import validate_fold
 
     cases = [sample.case for sample in job.held_out]
-    return validate_fold(job.predictor(network), cases, job.run.files.validation, callback)
+    unread = {case: why for case, why in job.failed.items() if case in job.split["val"]}
+    return validate_fold(job.predictor(network), cases, job.run.files.validation, callback, unread)
 
 
 def _report(job: Job, plan: Plan, validation: Validation | None, notes: list[str]) -> None:
     """Write the run's page."""
     from medseg.delivery.pages.run_page import write_report
 
+    notes = notes + [f"not trained on {case}: {why}" for case, why in job.failed.items() if case in job.split["train"]]
     if validation is None:
         write_report(job.run.files, plan, None, (), notes)
     else:

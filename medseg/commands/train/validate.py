@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,13 @@ class Validation:
     scans: list[tuple[Pair, Path | None]]
 
 
-def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, callback: Callback) -> Validation:
+def validate_fold(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    folder: Path,
+    callback: Callback,
+    unread: Mapping[str, str] | None = None,
+) -> Validation:
     """Segment labelled cases on their own grids, score them, and write answers and scores.
 
     Args:
@@ -51,6 +57,7 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
         cases: the cases that the fold was not trained on.
         folder: to write into.
         callback: receives progress.
+        unread: further cases of the fold, which could not be preprocessed -> why; they are named beside the scores.
 
     Returns:
         The scores of the cases, and the pairs of files that were scored.
@@ -66,7 +73,7 @@ def validate_fold(predictor: Predictor, cases: Sequence[Case], folder: Path, cal
         for case in cases
         if case.label and case.id in answers
     ]
-    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(unanswered), silent)
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored({**(unread or {}), **unanswered}), silent)
     write_labels_file(folder, plan)
     write_metrics_json(folder / METRICS_JSON, summary, plan.labels)
     write_metrics_csv(folder / METRICS_CSV, summary)
