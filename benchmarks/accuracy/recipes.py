@@ -37,14 +37,6 @@ ARMS = {
         "configurations.{configuration}.network.decoder_convolutions={ones}",
         "configurations.{configuration}.network.blocks={first_one}",
     ],
-    "twice_as_wide": ["configurations.{configuration}.network.features={twice}"],
-    "light_augmentation": [
-        *(f"training.augmentation.{kind}_probability=0.1" for kind in ("rotation", "scaling", "blur", "gamma")),
-        *(f"training.augmentation.{kind}_probability=0.05" for kind in ("noise", "brightness", "contrast")),
-        "training.augmentation.low_resolution_probability=0.1",
-    ],
-    "more_foreground": ["training.foreground_fraction=0.66"],
-    "no_deep_supervision": ["training.deep_supervision=false"],
 }
 """Settings of each arm; `settings_of` fills in what depends on the plan."""
 DRAWS = 10_000
@@ -60,7 +52,6 @@ def settings_of(place: Path, name: str, arm: str) -> list[str]:
     lists = {
         "ones": [1] * (len(network.features) - 1),
         "first_one": [1, *network.blocks[1:]],
-        "twice": [2 * count for count in network.features],
     }
     return [text.format(configuration=configuration, **lists) for text in ARMS[arm]]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,19 +131,18 @@ def predict_with(
     failed = {**scans.failed, **forms.writer.refused}
     cases = [case for case in scans.cases if case.id not in forms.writer.refused]
     _prepare_folder(source, output, cases, forms.format)
-    answers = [path for case in cases for path in forms.files(case, output, model.plan.labels)]
+    files = {case.id: forms.files(case, output, model.plan.labels) for case in cases}
     made_by = _made_by(predictors[0], options, forms) | (elsewhere.decided_by_workers if elsewhere else {})
     described = partial(computed_with, predictors) if elsewhere is None else elsewhere.computed_with
     prediction = Prediction(source, output, predictors, options, cases, described, clock, scans.passed_over)
     answer = partial(_segment_noted, predictors) if elsewhere is None else elsewhere.answer
     with (
-        PredictionLedger(output, made_by, options.keep_finished, answers) as ledger,
+        PredictionLedger(output, made_by, options.keep_finished, [*chain(*files.values())]) as ledger,
         prediction_manifest(prediction, ledger) as problems,
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        replaced = [path for case in remaining for path in forms.files(case, output, model.plan.labels)]
-        moved = _clear(output, remaining, ledger.changed(replaced))
+        moved = _clear(output, remaining, ledger.changed(chain(*(files[case.id] for case in remaining))))
         if (again := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": again}))
         outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def test_a_part_of_a_patch_stands_for_a_step_and_the_network_stays_as_it_is() -> None:
-    plan = make_plan()
+    plan = make_plan(3, {"patch_voxels": [32, 32, 32]})
     configuration = plan.configuration("main")
     torch.manual_seed(0)
     network = make_network(plan, configuration)
@@ -28,7 +28,8 @@ def test_a_part_of_a_patch_stands_for_a_step_and_the_network_stays_as_it_is() ->
     assert {shape[:2] for shape in shapes} == {(1, len(plan.data.channels))}
     first, *counted = shapes  # the first pass prepares the libraries
     assert len(counted) > 1
-    assert all(small <= size for small, size in zip(first, counted[0], strict=True))
+    assert first[2:] == tuple(2 * unit for unit in configuration.network.divisor)
+    assert set(counted).isdisjoint({first}), "it is smaller, and only larger ones count"
     for size, whole, unit in zip(
         counted[0][2:], configuration.patch_voxels, configuration.network.divisor, strict=True
     ):
