@@ -1,7 +1,8 @@
 """One tile through a U-Net on a CPU: each backend and precision, interleaved in one run.
 
-int8, with NNCF installed, is what `medseg quantize` tries first, and `int8, careful` what it tries if that loses too
-much; ranges are those of noise, so its errors say nothing of trained networks.
+int8, with NNCF installed, is what `medseg quantize` tries first, `int8, careful` what it tries if that loses too much,
+and `int8, 7 bits` what it makes for any processor; ranges are those of noise, so its errors say nothing of trained
+networks. A processor without VNNI is this one with ONEDNN_MAX_CPU_ISA=AVX2.
 
 python benchmarks/prediction/tile.py                                      # 96^3, 6 stages, 32 to 320 features
 python benchmarks/prediction/tile.py --tile 40 56 40 --features 32 64 128 256 --batch 1 2 4 8
@@ -21,18 +22,20 @@ import torch
 from medseg.inference.backends.choose import Forward, torch_forward
 from medseg.inference.backends.openvino_backend import openvino_forward
 from medseg.models.quantization import Quantization
-from medseg.networks.device import cpu_has_vnni
+from medseg.networks.device import int8_weight_bits
 from medseg.networks.unet import UNet
 from medseg.plans.schema import Network
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+INT8 = {"openvino int8": (False, 8), "openvino int8, careful": (True, 8), "openvino int8, 7 bits": (False, 7)}
+"""Way -> whether it is the careful one, and the bits of weights."""
 
 
-def int8_forward(network: UNet, tile: list[int], careful: bool) -> Forward:
+def int8_forward(network: UNet, tile: list[int], careful: bool, weight_bits: int) -> Forward:
     """The network in 8 bits, with ranges of one tile of noise."""
     from medseg.inference.backends.openvino_fit_int8 import fit_roundings
 
-    graph, roundings = fit_roundings(network, [torch.randn(1, 1, *tile)], careful)
+    graph, roundings = fit_roundings(network, [torch.randn(1, 1, *tile)], careful, weight_bits)
     unknown = dict.fromkeys(("made", "medseg", "nncf", "openvino", "network"), "")
     made = Quantization(schema_version=1, graph=graph, careful=careful, evidence=None, roundings=roundings, **unknown)
     return openvino_forward(network, 1, tile, torch.int8, made)
@@ -62,20 +65,22 @@ def main() -> None:
         outputs=3,
         residual=False,
     ).eval()
-    ways, ready = {}, {}
+    ways, ready = {"torch fp32": torch_forward(network, torch.float32)}, {}
+    asked = arguments.ways or [
+        *(f"{backend} {name}" for name in PRECISIONS for backend in ("torch", "openvino")),
+        *INT8,
+    ]
     for name, precision in PRECISIONS.items():
-        ways[f"torch {name}"] = torch_forward(network, precision)
-        began = time.perf_counter()
-        ways[f"openvino {name}"] = openvino_forward(network, 1, arguments.tile, precision)
-        ready[f"openvino {name}"] = round(time.perf_counter() - began, 2)
-    if find_spec("nncf") is not None and cpu_has_vnni():
-        for careful in (False, True):
-            name = "openvino int8, careful" if careful else "openvino int8"
-            if name not in (arguments.ways or [name]):
-                continue
-            ways[name] = int8_forward(network, arguments.tile, careful)
-    if arguments.ways:
-        ways = {name: forward for name, forward in ways.items() if name in ("torch fp32", *arguments.ways)}
+        if f"torch {name}" in asked:
+            ways[f"torch {name}"] = torch_forward(network, precision)
+        if f"openvino {name}" in asked:
+            began = time.perf_counter()
+            ways[f"openvino {name}"] = openvino_forward(network, 1, arguments.tile, precision)
+            ready[f"openvino {name}"] = round(time.perf_counter() - began, 2)
+    if find_spec("nncf") is not None:
+        for name, (careful, weight_bits) in INT8.items():
+            if name in asked and weight_bits <= (int8_weight_bits() or 0):
+                ways[name] = int8_forward(network, arguments.tile, careful, weight_bits)
     print(json.dumps({"threads": torch.get_num_threads(), "cores": os.cpu_count(), "seconds_to_get_ready": ready}))
     for batch in arguments.batch:
         tiles = torch.randn(batch, 1, *arguments.tile)

@@ -23,13 +23,13 @@ def quantize_command(
     """Find how trained folds are computed in 8 bits, and what that costs on their validation cases.
 
     Writes int8.json beside the weights. `medseg predict --set inference.precision=int8` then uses it, if the fold lost
-    at most 0.001 Dice. For processors with VNNI or AMX.
+    at most 0.001 Dice. The gain is largest on processors with VNNI or AMX.
 
     Exit code: 0 all folds are kept, 1 some cases could not be used or a fold lost too much, 2 nothing could be done.
 
     Args:
         run: PLAN, PLAN/CONFIG or a folder; may be left out if there is only one.
-        options: Which folds, and where the data set is.
+        options: Which folds, where the data set is, and for which processors.
         workspace: Folder with plans/, runs/ and cache/.
 
     Examples:

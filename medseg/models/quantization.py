@@ -18,7 +18,7 @@ from medseg.core.json_text import parse_json
 from medseg.core.wording import counted
 from medseg.plans.sections.section import Section
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_BYTES = 4 << 20
 DICE_DIGITS = 5
 """To which mean Dice is recorded, and its loss compared."""
@@ -91,7 +91,7 @@ class Quantization(Section):
     """How a fold is computed in 8 bits.
 
     Attributes:
-        schema_version: of this file.
+        schema_version: of this file: 2 where weights have 7 bits, of which earlier versions of medseg do not know.
         made: when, in ISO 8601.
         medseg: the version that made it.
         nncf: the version that found the ranges.
@@ -99,11 +99,14 @@ class Quantization(Section):
         network: identity of the weights that it was made for.
         graph: hash of the kinds of the network's layers, in the order of computation, that `Rounding.inputs` counts.
         careful: whether less is rounded, as rounding all that can be lost too much.
+        weight_bits: 8, or 7, with which processors without VNNI compute the same (`int8_weight_bits`).
         evidence: what it costs; None only while that is being found out.
         roundings: what is rounded.
     """
 
-    schema_version: Literal[1]
+    OPTIONAL_KEYS: ClassVar[tuple[str, ...]] = ("weight_bits",)
+
+    schema_version: Literal[1, 2]
     made: str
     medseg: str
     nncf: str
@@ -111,6 +114,7 @@ class Quantization(Section):
     network: str
     graph: str
     careful: bool
+    weight_bits: Literal[7, 8] = 8
     evidence: Evidence | None
     roundings: list[Rounding]
 
@@ -131,9 +135,10 @@ class Quantization(Section):
         if evidence is None:
             return "not tried yet"
         times = evidence.seconds_before / max(evidence.seconds_after, 1e-9)
+        bits = "" if self.weight_bits == 8 else " with weights of 7 bits"
         done = "kept" if self.kept else f"not kept, as it loses more than {LARGEST_LOSS}"
         return (
-            f"mean Dice {evidence.dice_after:.4f} in int8, {evidence.dice_before:.4f} in {evidence.beside}, on "
+            f"mean Dice {evidence.dice_after:.4f} in int8{bits}, {evidence.dice_before:.4f} in {evidence.beside}, on "
             f"{counted(evidence.validation_cases, 'validation case')}, {times:.2f} times as fast: {done}"
         )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
 
@@ -22,6 +24,7 @@ _OUT_OF_MEMORY = (
     "could not create a memory",
 )
 _ISA_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+_X86 = ("x86_64", "amd64")
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 
 
@@ -197,10 +200,22 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def cpu_has_vnni() -> bool:
+def int8_weight_bits() -> Literal[7, 8] | None:
+    """Return how many bits weights may have where the CPU computes with whole numbers of 8 bits; None if it is not to.
+
+    With VNNI or AMX it adds products up in 32 bits, and weights have all 8 bits. Other x86 processors add pairs of
+    products up in 16 bits, which overflows unless weights have 7: 2 x 255 x 64 is below 2^15, 2 x 255 x 127 is not.
+    Processors of other makes were not tried.
+    """
+    if _cpu_has_vnni():
+        return 8
+    return 7 if platform.machine().lower() in _X86 else None
+
+
+def _cpu_has_vnni() -> bool:
     """Return whether the CPU adds products of 8 bits up in 32 bits by an instruction (VNNI, AMX).
 
-    Others add pairs of them up in 16 bits, which overflows. A limit that the environment sets for oneDNN counts.
+    A limit that the environment sets for oneDNN counts.
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISA_WITHOUT_VNNI:
         return False

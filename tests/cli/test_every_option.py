@@ -104,7 +104,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
         ("select balls --folds 7", 2),
     ],
     "quantize": [
-        ("quantize balls --config 3d_fullres --folds 7 --data data --workspace . --json", 2),
+        ("quantize balls --config 3d_fullres --folds 7 --any-processor --data data --workspace . --json", 2),
         ("quantize nothing", 2),
     ],
     "predict": [

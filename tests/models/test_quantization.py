@@ -54,6 +54,8 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_quantization(some_quantization(), path)
     assert read_quantization(path) == some_quantization()
     assert len(path.read_text().splitlines()) < 50, "a line a rounding"
+    for_all = some_quantization().model_copy(update={"weight_bits": 7, "schema_version": 2})
+    assert parse_quantization(dump_quantization(for_all).encode(), "x") == for_all
     empty = some_quantization().model_copy(update={"roundings": []})
     assert parse_quantization(dump_quantization(empty).encode(), "x") == empty
 
@@ -77,7 +79,7 @@ def test_packages_hold_no_ids_of_cases() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "has schema_version 2; this medseg reads 1"),
+        ({"schema_version": 3}, "has schema_version 3; this medseg reads 2"),
         ({"evidence": None}, "has no evidence"),
         ({"unknown": 1}, "is not valid: unknown"),
         ({"roundings": [{"inputs": [], "levels": 256, "shape": [], "low": [0], "high": [1]}]}, "roundings.0.inputs"),

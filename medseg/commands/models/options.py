@@ -20,11 +20,14 @@ class QuantizeOptions(VerbOptions):
         configuration: Configuration: 2d, 3d_fullres, ...; may be left out if only one is trained.
         folds: Folds to quantize, joined by commas, such as 0,1,2; if left out, all trained folds.
         data: Folder of the data set, if it is not where the plan says.
+        any_processor: Round weights to 7 bits, with which processors without VNNI or AMX compute the same, too; on such
+            a processor that is always done.
     """
 
     configuration: Annotated[str | None, Option("--config -c")] = None
     folds: Annotated[tuple[str, ...], Option("--folds -f", metavar="FOLDS", parse=parse_list)] = ()
     data: Annotated[Path | None, Option(metavar="FOLDER")] = None
+    any_processor: Annotated[bool, Option("--any-processor")] = False
 
 
 @dataclass(frozen=True)

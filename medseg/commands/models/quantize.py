@@ -25,6 +25,7 @@ from medseg.inference.backends.int8 import check_computes_int8
 from medseg.models.quantization import Quantization, write_quantization
 from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
 from medseg.models.workspace import Workspace, plan_cases
+from medseg.networks.device import int8_weight_bits
 from medseg.plans.file import load_plan
 
 
@@ -61,27 +62,28 @@ def quantize(
     Args:
         model: a run's folder, `<plan>` or `<plan>/<configuration>`; None if the workspace has one trained model.
         workspace: folder with `plans/` and `runs/`.
-        options: which folds, and where the data set is.
+        options: which folds, where the data set is, and for which processors.
         callback: receives progress; may raise `Cancelled`.
 
     Returns:
         What was found for each fold, whether it is kept or not.
 
     Raises:
-        MedsegError: the processor has no 8-bit products, NNCF is missing, there is no such run, or a network cannot be
+        MedsegError: NNCF is missing, the processor was not tried, there is no such run, or a network cannot be
             quantized.
     """
     options, space = options or QuantizeOptions(), Workspace(Path(workspace))
     check_computes_int8(torch.device("cpu"), "openvino")
     if find_spec("nncf") is None:
         raise PlanError("Quantizing needs NNCF, which is not installed.", pip_install("int8"))
+    weight_bits = 7 if options.any_processor else int8_weight_bits() or 7
     path = space.model_path(model, options.configuration, option="")
     folds: dict[str, Quantization] = {}
     failed: dict[str, str] = {}
     for files in _folds(path, options.folds):
         clock, cases = Clock(), _cases(files, space, options)
         with locked(files.lock, f"The run in {files.path}"):
-            made, problems = quantized_fold(files, cases, callback)
+            made, problems = quantized_fold(files, cases, weight_bits, callback)
             write_quantization(made, files.int8)
             _write_manifest(files, clock)
         folds[files.fold] = made

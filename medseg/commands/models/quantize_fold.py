@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from math import ceil
 from statistics import fmean
+from typing import Literal
 
 import torch
 
@@ -41,12 +42,15 @@ class FoldCases:
     validation: Sequence[Case]
 
 
-def quantized_fold(files: FoldFolder, cases: FoldCases, callback: Callback) -> tuple[Quantization, dict[str, str]]:
+def quantized_fold(
+    files: FoldFolder, cases: FoldCases, weight_bits: Literal[7, 8], callback: Callback
+) -> tuple[Quantization, dict[str, str]]:
     """Return how a fold is computed in 8 bits with what that costs, and {case: why it could not be used}.
 
     Args:
         files: of the fold.
         cases: of the fold.
+        weight_bits: as `fit_roundings`.
         callback: receives progress, as the stages `calibrate` and `validate`.
 
     Raises:
@@ -58,7 +62,7 @@ def quantized_fold(files: FoldFolder, cases: FoldCases, callback: Callback) -> t
     before = _scores(plain, cases.validation, callback)
     failed = calibration.failed | before.failed
     for careful in (False, True):
-        tried = quantization_of(model, calibration.tiles, careful)
+        tried = quantization_of(model, calibration.tiles, careful, weight_bits)
         after = _scores(_in_int8(model, tried), cases.validation, callback)
         evidence = _evidence(model.plan.labels.names, precision_name(plain.precision), calibration, before, after)
         tried = tried.model_copy(update={"evidence": evidence})
@@ -74,13 +78,16 @@ def _in_int8(model: Model, quantization: Quantization) -> Predictor:
     return Predictor(replace(model, plan=plan, quantizations=(quantization,)), _CPU, compares=False)
 
 
-def quantization_of(model: Model, tiles: Sequence[torch.Tensor], careful: bool) -> Quantization:
+def quantization_of(
+    model: Model, tiles: Sequence[torch.Tensor], careful: bool, weight_bits: Literal[7, 8]
+) -> Quantization:
     """Return how the only fold of a model is computed in 8 bits, without evidence.
 
     Args:
         model: of one fold.
         tiles: (1, channel, ...) of training cases.
         careful: as `fit_roundings`.
+        weight_bits: likewise.
 
     Raises:
         ModelError: its network cannot be quantized.
@@ -89,7 +96,7 @@ def quantization_of(model: Model, tiles: Sequence[torch.Tensor], careful: bool) 
 
     network = model.networks[0]
     try:
-        graph, roundings = fit_roundings(network, tiles, careful)
+        graph, roundings = fit_roundings(network, tiles, careful, weight_bits)
     except Exception as error:  # OpenVINO and NNCF raise unrelated types
         name = model.configuration.network.name
         raise ModelError(
@@ -97,7 +104,7 @@ def quantization_of(model: Model, tiles: Sequence[torch.Tensor], careful: bool) 
             "It predicts in other precisions: --set inference.precision=auto",
         ) from None
     return Quantization(
-        schema_version=1,
+        schema_version=1 if weight_bits == 8 else 2,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         medseg=__version__,
         nncf=version("nncf"),
@@ -105,6 +112,7 @@ def quantization_of(model: Model, tiles: Sequence[torch.Tensor], careful: bool) 
         network=network_identity(network),
         graph=graph,
         careful=careful,
+        weight_bits=weight_bits,
         evidence=None,
         roundings=roundings,
     )

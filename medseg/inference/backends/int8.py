@@ -14,7 +14,7 @@ from medseg.core.installing import pip_install
 from medseg.models.identity import network_identity
 from medseg.models.model import Model
 from medseg.models.quantization import LARGEST_LOSS, Quantization
-from medseg.networks.device import cpu_has_vnni
+from medseg.networks.device import int8_weight_bits
 
 _OTHERWISE = "--set inference.precision=auto computes it otherwise."
 
@@ -27,7 +27,7 @@ def check_computes_int8(device: torch.device, backend: str) -> None:
         backend: `inference.backend` of the plan.
 
     Raises:
-        PlanError: it is no CPU, not OpenVINO computes, or the processor has neither VNNI nor AMX.
+        PlanError: it is no CPU, not OpenVINO computes, or the processor is of a make that was not tried.
     """
     what = "inference.precision is int8, which OpenVINO computes on a CPU"
     if device.type != "cpu":
@@ -36,13 +36,8 @@ def check_computes_int8(device: torch.device, backend: str) -> None:
         raise PlanError(f"{what}; inference.backend is torch.", f"Set that to auto, or: {_OTHERWISE}")
     if find_spec("openvino") is None:
         raise PlanError(f"{what}, and which is not installed.", f"{pip_install('openvino')}, or: {_OTHERWISE}")
-    if not cpu_has_vnni():
-        raise PlanError(
-            "inference.precision is int8, and this processor has neither VNNI nor AMX (or ONEDNN_MAX_CPU_ISA keeps "
-            "them from being used): sums of products of 8 bits would overflow, and answers be others than those that "
-            "`medseg quantize` scored.",
-            _OTHERWISE,
-        )
+    if int8_weight_bits() is None:
+        raise PlanError(f"{what}; medseg has tried that on x86 processors alone, and this is no such one.", _OTHERWISE)
 
 
 def check_int8(model: Model, device: torch.device) -> None:
@@ -54,7 +49,7 @@ def check_int8(model: Model, device: torch.device) -> None:
 
     Raises:
         PlanError: int8 cannot be computed here.
-        ModelError: a fold was not quantized, has other weights since, or lost too much Dice.
+        ModelError: a fold was not quantized, or not for this processor, has other weights since, or lost too much Dice.
     """
     check_computes_int8(device, model.plan.inference.backend)
     quantizations = model.quantizations or (None,) * len(model.folds)
@@ -73,6 +68,11 @@ def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str
         return "is not quantized"
     if quantization.network != network_identity(network):
         return "has other weights than when it was quantized"
+    if quantization.weight_bits == 8 and int8_weight_bits() == 7:
+        return (
+            "has weights of 8 bits, for processors with VNNI or AMX: sums of their products would overflow on this one "
+            "(or ONEDNN_MAX_CPU_ISA keeps it from using them)"
+        )
     evidence = quantization.evidence
     if evidence is not None and not quantization.kept:
         return (
@@ -85,6 +85,6 @@ def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str
 def _command(model: Model, fold: str) -> str:
     """Return the sentence that says how a fold is quantized."""
     if model.folder.is_file():
-        return "Quantize the run that the package was made of, where it was trained, and pack it again."
+        return "`medseg quantize --any-processor` where the run of the package was trained, and pack it again."
     name = f"{model.folder.parent.name}/{model.folder.name}"
     return f"`medseg quantize {name} --folds {fold}` does that, where the data set is at hand."

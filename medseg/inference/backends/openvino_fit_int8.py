@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,17 @@ from medseg.inference.backends.openvino_import import without_telemetry
 from medseg.inference.backends.openvino_int8 import graph_hash, layers_of
 from medseg.models.quantization import Rounding
 
+with without_telemetry():
+    from openvino import Model
+
 _KIND = "FakeQuantize"
 _STATISTICS = "MVN"
 """OpenVINO's kind of the layers that take mean and variance of instance normalization."""
+_PRODUCT = "MatMul"
 
 
 def fit_roundings(
-    network: nn.Module, tiles: Sequence[torch.Tensor], careful: bool = False
+    network: nn.Module, tiles: Sequence[torch.Tensor], careful: bool = False, weight_bits: Literal[7, 8] = 8
 ) -> tuple[str, list[Rounding]]:
     """Return the hash of a network's graph, and what is to be rounded.
 
@@ -35,12 +39,15 @@ def fit_roundings(
         tiles: (1, channel, y, x) or (1, channel, z, y, x), all of one shape, as the network sees them.
         careful: leave what instance normalization reads as it is, and round activations by ranges that are not
             symmetric: half the error of logits, and less of the gain (docs/prediction/int8.md).
+        weight_bits: 8, or 7 for processors without VNNI, too (`int8_weight_bits`); products of two activations, as in
+            attention, are then left as they are, since no weight in them can have fewer bits.
 
     Raises:
         RuntimeError: OpenVINO cannot compute this network, or NNCF cannot quantize it.
     """
     shape = tiles[0].shape
     graph = network_graph(network, shape[1], shape[2:])
+    left_alone = [] if weight_bits == 8 else _products_of_activations(graph)
     with _quiet_nncf(), without_telemetry():
         import nncf
 
@@ -50,12 +57,11 @@ def fit_roundings(
             nncf.Dataset([tile.numpy() for tile in tiles]),
             subset_size=len(tiles),
             preset=preset.MIXED if careful else preset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(types=[_STATISTICS] if careful else [], validate=False),
+            ignored_scope=nncf.IgnoredScope(left_alone, types=[_STATISTICS] if careful else [], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 # corrected biases are weights of their own, and instance normalization takes most of them out again
                 disable_bias_correction=True,
-                # seven bits for the first layer, for processors that int8 is refused on
-                overflow_fix=nncf.OverflowFix.DISABLE,
+                overflow_fix=nncf.OverflowFix.DISABLE if weight_bits == 8 else nncf.OverflowFix.ENABLE,
                 backend_params={"compress_weights": False},
             ),
         )
@@ -64,6 +70,16 @@ def fit_roundings(
     if not roundings:
         raise RuntimeError("NNCF found no layer that can be computed in 8 bits")
     return graph_hash(graph), roundings
+
+
+def _products_of_activations(graph: Model) -> list[str]:
+    """Return the names of the layers that multiply two activations by each other."""
+    return [
+        node.get_friendly_name()
+        for node in layers_of(graph)
+        if node.get_type_name() == _PRODUCT
+        and all(value.get_node().get_type_name() != "Constant" for value in node.input_values())
+    ]
 
 
 def _rounding(node: Any, numbers: dict[str, int]) -> Rounding:

@@ -18,7 +18,7 @@ class Inference(Section):
             tile.
         mirror: average over mirrored copies along the configuration's `mirror_axes`.
         precision: in which convolutions are computed; `auto` is bf16 if the processor has it; `int8` is for models that
-            `medseg quantize` has prepared, on processors with VNNI or AMX.
+            `medseg quantize` has prepared, on x86 processors.
         backend: what computes the network; `auto` is OpenVINO on a CPU if it is installed, else torch.
         tile_batch: how many tiles and mirrored copies go through the network at once; `auto` decides by their size.
         skip_empty_tiles: compute a tile in which no channel varies by more than 0.001 only once for each intensity

@@ -258,12 +258,12 @@ class Loop:
             steps: since the last report.
 
         Raises:
-            Diverged: none has changed anything for long, or in the whole session.
+            Diverged: none has changed anything for long, or in the whole run.
         """
         skipped = int(self.trainer.skipped) - self._skipped
         self._skipped += skipped
         self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == steps else 0
-        in_vain = self.finished and self._skipped_in_a_row >= self.done - self.first_step
+        in_vain = self.finished and self._skipped_in_a_row >= self.done
         if self._skipped_in_a_row >= _MOST_SKIPPED or in_vain:
             steps = self._skipped_in_a_row
             what = f"gradient is NaN or infinite in each of the last {steps} steps, which changed nothing"

@@ -20,12 +20,12 @@ from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.models.quantization import LARGEST_LOSS, read_quantization
-from medseg.networks.device import cpu_has_vnni
+from medseg.networks.device import int8_weight_bits
 
 if find_spec("nncf") is None:  # `importorskip` would import its telemetry, too
     pytest.skip("NNCF is an option: pip install 'medseg[int8]'", allow_module_level=True)
-if not cpu_has_vnni():
-    pytest.skip("this processor has neither VNNI nor AMX", allow_module_level=True)
+if int8_weight_bits() is None:
+    pytest.skip("this is no x86 processor", allow_module_level=True)
 
 INT8 = ("inference.precision=int8",)
 
@@ -82,6 +82,14 @@ def test_a_run_and_its_package_predict_in_8_bits(workspace: Path, any_loss: None
         assert "calibrated_on" not in archive.read("fold_0/int8.json").decode()
         assert json.loads(archive.read("metadata.json"))["schema_version"] == 3
     assert answers(workspace, "of_package", packed) == of_run
+
+
+def test_weights_may_have_7_bits_for_any_processor(workspace: Path, any_loss: None) -> None:
+    made = quantize("toy", workspace, QuantizeOptions(any_processor=True)).folds["0"]
+    assert (made.weight_bits, made.schema_version) == (7, 2)
+    assert "in int8 with weights of 7 bits, " in made.describe()
+    assert read_quantization(workspace / "runs" / "toy" / "main" / "fold_0" / "int8.json") == made
+    answers(workspace, "of_7_bits", "toy")
 
 
 def test_what_loses_too_much_is_written_down_and_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from medseg.inference.predictor import Predictor
 from medseg.models.identity import network_identity
 from medseg.models.model import Model, make_network
 from medseg.models.quantization import Evidence, Quantization
-from medseg.networks.device import cpu_has_vnni
+from medseg.networks.device import int8_weight_bits
 
 CPU = torch.device("cpu")
-needs_vnni = pytest.mark.skipif(not cpu_has_vnni(), reason="this processor has neither VNNI nor AMX")
+x86 = pytest.mark.skipif(int8_weight_bits() is None, reason="this is no x86 processor")
 
 
 def some_model(precision: str = "int8") -> Model:
@@ -39,7 +39,7 @@ def quantization_of(model: Model, after: float) -> Quantization:
         seconds_after=1,
     )
     return Quantization(
-        schema_version=1,
+        schema_version=2,
         made="",
         medseg="",
         nncf="",
@@ -47,6 +47,7 @@ def quantization_of(model: Model, after: float) -> Quantization:
         network=network_identity(model.networks[0]),
         graph="",
         careful=False,
+        weight_bits=7,
         evidence=evidence,
         roundings=[],
     )
@@ -59,13 +60,28 @@ def test_what_the_machine_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         check_computes_int8(CPU, "torch")
     pytest.importorskip("openvino")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert not cpu_has_vnni()
-    with pytest.raises(PlanError, match="neither VNNI nor AMX") as refused:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert int8_weight_bits() is None
+    with pytest.raises(PlanError, match="tried that on x86 processors alone") as refused:
         check_computes_int8(CPU, "auto")
     assert "inference.precision=auto" in str(refused.value)
 
 
-@needs_vnni
+def test_weights_of_8_bits_need_a_processor_whose_sums_do_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    model = some_model()
+    for_all = quantization_of(model, after=0.8995)
+    of_all_bits = for_all.model_copy(update={"weight_bits": 8, "schema_version": 1})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert int8_weight_bits() == 7
+    check_int8(replace(model, quantizations=(for_all,)), CPU)
+    with pytest.raises(ModelError, match=r"has weights of 8 bits, .* overflow on this one") as refused:
+        check_int8(replace(model, quantizations=(of_all_bits,)), CPU)
+    assert "medseg quantize toy/main --folds 0" in str(refused.value), "which gives them 7 on such a processor"
+
+
+@x86
 def test_a_fold_that_is_not_quantized_is_refused_with_the_command() -> None:
     pytest.importorskip("openvino")
     model = some_model()
@@ -84,7 +100,7 @@ def test_a_fold_that_is_not_quantized_is_refused_with_the_command() -> None:
         check_int8(quantized, CPU)
 
 
-@needs_vnni
+@x86
 def test_the_hint_for_a_package_is_to_make_it_again(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     (tmp_path / "toy.medseg").touch()

@@ -1,20 +1,25 @@
 """Ranges that NNCF finds are written down, and make the same network again."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from tiny_networks import plan_of, some_network
 
 from medseg.models.quantization import Quantization, Rounding
-from medseg.networks.device import cpu_has_vnni
+from medseg.networks.device import int8_weight_bits
 
 if find_spec("nncf") is None:  # `importorskip` would import its telemetry, too
     pytest.skip("NNCF is an option: pip install 'medseg[int8]'", allow_module_level=True)
-if not cpu_has_vnni():
-    pytest.skip("this processor has neither VNNI nor AMX", allow_module_level=True)
+if int8_weight_bits() is None:
+    pytest.skip("this is no x86 processor", allow_module_level=True)
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
 from medseg.inference.backends.openvino_backend import network_graph, openvino_forward
 from medseg.inference.backends.openvino_fit_int8 import fit_roundings
@@ -37,13 +42,13 @@ def quantization_with(graph: str, roundings: list[Rounding]) -> Quantization:
 
 
 def fitted(
-    name: str, dimensions: int, careful: bool = False
+    name: str, dimensions: int, careful: bool = False, weight_bits: Literal[7, 8] = 7
 ) -> tuple[torch.nn.Module, Sequence[int], list[torch.Tensor], Quantization]:
     plan = plan_of(name, dimensions)
     tile = plan.configuration("main").patch_voxels
     network = some_network(plan).eval()
     tiles = [torch.randn(1, 1, *tile) for _ in range(3)]
-    return network, tile, tiles, quantization_with(*fit_roundings(network, tiles, careful))
+    return network, tile, tiles, quantization_with(*fit_roundings(network, tiles, careful, weight_bits))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,46 @@ def test_answers_stay_near(name: str, dimensions: int, careful: bool, capfd: pyt
     rounded = forward(torch.cat(tiles)).float()
     off = float((rounded - exact).norm() / exact.norm())
     assert 0.001 < off < 0.3, "rounded, and near"
+
+
+def test_weights_of_7_bits_fill_half_of_the_range() -> None:
+    """So that a pair of products, of at most 255 and 64, does not overflow 16 bits."""
+    whole, half = (fitted("plain_unet", 2, weight_bits=bits)[3].roundings for bits in (8, 7))
+    assert [rounding.inputs for rounding in whole] == [rounding.inputs for rounding in half]
+    for one, other in zip(whole, half, strict=True):
+        doubled = bool(one.shape)  # a range a channel: weights
+        assert other.high == pytest.approx([high * (2 if doubled else 1) for high in one.high], rel=0.01)
+
+
+_ELSEWHERE = """
+import sys, torch
+from tiny_networks import plan_of, some_network
+from medseg.inference.backends.openvino_backend import openvino_forward
+from medseg.models.quantization import Quantization
+torch.manual_seed(0)
+plan = plan_of("plain_unet", 2)
+network, tile = some_network(plan).eval(), plan.configuration("main").patch_voxels
+made = Quantization.model_validate_json(sys.argv[1])
+forward = openvino_forward(network, 1, tile, torch.int8, made)
+torch.save(forward(torch.randn(2, 1, *tile)).float(), sys.argv[2])
+"""
+
+
+def test_weights_of_7_bits_are_computed_alike_without_vnni(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, tile, _, quantization = fitted("plain_unet", 2)
+    answers = []
+    for limit in ("AVX2", "ALL"):
+        text, file = quantization.model_dump_json(), tmp_path / limit
+        environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", _ELSEWHERE, text, file], check=True, env=environment)
+        answers.append(torch.load(file, weights_only=True))
+    with torch.no_grad():
+        torch.manual_seed(0)
+        some_network(plan_of("plain_unet", 2))  # which draws its weights before the tiles are drawn
+        exact = network(torch.randn(2, 1, *tile))[0]
+    off = [float((answer - exact).norm() / exact.norm()) for answer in answers]
+    assert off[0] == pytest.approx(off[1], rel=0.1), "what is not rounded is computed in fp32 by one, bf16 by the other"
 
 
 def test_another_patch_has_the_same_ranges() -> None:

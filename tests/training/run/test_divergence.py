@@ -214,6 +214,22 @@ def test_skipped_steps_are_counted_over_all_sessions(tmp_path: Path, monkeypatch
     assert [record.get("skipped") for record in records] == [1, 2, None]
 
 
+def test_a_short_last_session_may_change_nothing(tmp_path: Path) -> None:
+    """Two thirds of the run have learned something: ten steps in vain at its end do not make it a lost one."""
+    plan, OddGradient.odd = plan_of(2), False
+    samples, setup = blob_samples((1, 40, 40)), setup_of(plan, tmp_path, 30)
+
+    def stop_at_20(event: Progress) -> None:
+        if event.done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped):
+        fit(Spoiled(new_network(plan)), samples, setup, no_validation, stop_at_20)
+    OddGradient.odd = True
+    fit(Spoiled(new_network(plan)), samples, setup, no_validation, silent, resume=True)
+    assert [record["skipped"] for record in read_log(FoldFolder(tmp_path).log) if record.get("skipped")] == [10]
+
+
 def test_a_checkpoint_is_not_written_of_a_run_whose_loss_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
