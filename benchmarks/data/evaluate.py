@@ -1,9 +1,10 @@
 """Scores of 105 structures on 512x512x300 voxels against nnU-Net's evaluation of the same files, and surfaces of all.
 
-    python benchmarks/data/evaluate.py --nnunet PYTHON_WITH_NNUNETV2 --cases 1
+    python benchmarks/data/evaluate.py --nnunet PYTHON_WITH_NNUNETV2 --cases 4
 
-Checks first that Dice, IoU and counts are nnU-Net's. Times are of a fresh process each, imports left out: reading both
-files and counting ("overlap"), and the same with HD95 and NSD of every structure ("surface").
+Checks first that Dice, IoU and counts are nnU-Net's, which scores in two processes. Times are of a fresh process each,
+imports left out: reading all files and counting ("counts"), the same with distances between surfaces of every structure
+("surfaces"), and `medseg.evaluate` with all of it, tables, page and pictures ("page").
 """
 
 from __future__ import annotations
@@ -24,24 +25,34 @@ SPACING_ZYX = (1.5, 0.8, 0.8)
 OURS = """
 import json, sys, time
 from pathlib import Path
-from medseg.evaluation.measures import Grid, MeasureOptions, measure_case
-from medseg.io.images import read_label
+import matplotlib.figure, scipy.ndimage, scipy.spatial
+import medseg
+from medseg.core.case import Case
 from medseg.core.labels import Labels
-import scipy.ndimage, scipy.spatial
+from medseg.core.progress import silent
+from medseg.evaluation.label_files import Pair, score_pairs
+from medseg.plans.sections.scoring import Scoring
+evaluate, way, place = medseg.evaluate, sys.argv[2], Path(sys.argv[1])
 labels = Labels(structures={f"s{n}": n for n in range(1, 106)})
+pairs = [
+    Pair(Case(path.name, path.name, ()), path, place / "prediction" / path.name)
+    for path in sorted(Path(place, "reference").iterdir())
+]
 began = time.perf_counter()
-found = {}
-for path in sorted(Path(sys.argv[1], "reference").glob("*.nii.gz")):
-    reference, prediction = read_label(path), read_label(Path(sys.argv[1], "prediction", path.name))
-    sides = [labels.encode(side.array[0], "a file") for side in (reference, prediction)]
-    options = MeasureOptions(surface="elements" if sys.argv[2] == "surface" else None)
-    measured = measure_case(*sides, labels, Grid(reference.spacing_mm), options)
-    found[path.name] = {
+if way == "page":
+    evaluate(place / "prediction", place / "reference", labels)
+    print(json.dumps({"seconds": time.perf_counter() - began}))
+    sys.exit()
+scores = score_pairs(pairs, labels, Scoring(surface="elements" if way == "surfaces" else None), silent)
+seconds = time.perf_counter() - began
+print(json.dumps({"seconds": seconds, "cases": {
+    case.case: {
         name: {"Dice": one.overlap.dice, "IoU": one.overlap.iou, "TP": one.overlap.tp, "FP": one.overlap.fp,
                "FN": one.overlap.fn, "TN": one.overlap.tn}
-        for name, one in measured.structures.items()
+        for name, one in case.structures.items()
     }
-print(json.dumps({"seconds": time.perf_counter() - began, "cases": found}))
+    for case in scores.cases
+}}))
 """
 THEIRS = """
 import json, sys, time
@@ -115,13 +126,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="medseg-evaluate-") as folder:
         make_files(Path(folder), arguments.cases)
-        mine = measured(sys.executable, OURS, folder, "overlap")
-        surface = measured(sys.executable, OURS, folder, "surface")
-        row = {"cases": arguments.cases, "overlap": mine["seconds"], "surface": surface["seconds"]}
+        ways = {way: measured(sys.executable, OURS, folder, way) for way in ("counts", "surfaces", "page")}
+        row = {"cases": arguments.cases, **{way: found["seconds"] for way, found in ways.items()}}
         if arguments.nnunet:
             theirs = measured(arguments.nnunet, THEIRS, folder)
-            row |= {"nnunet": theirs["seconds"], "times_faster": theirs["seconds"] / mine["seconds"]}
-            print(f"{compare(mine['cases'], theirs['cases'])} figures are equal to nnU-Net's")
+            row |= {"nnunet": theirs["seconds"], "times_faster": theirs["seconds"] / row["counts"]}
+            print(f"{compare(ways['counts']['cases'], theirs['cases'])} figures are equal to nnU-Net's")
     print(json.dumps({key: round(value, 2) for key, value in row.items()}))
 
 

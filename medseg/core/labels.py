@@ -32,6 +32,8 @@ OUTSIDE = -2
 _RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
 _LONGEST_TABLE = 1 << 16
 """Values that spread further than this are looked up by sorting, so that one stray value claims no gigabytes."""
+_CHUNK_VOXELS = 1 << 16
+"""Voxels looked up at a time: they stay in the processor's cache."""
 _UNDECLARED = -2
 _ALMOST_NOTHING = 1e-7
 """Probabilities of regions closer to 0 or 1 than this are taken for so close: float32 tells no closer to 1."""
@@ -166,8 +168,12 @@ class Labels(BaseModel):
         for value, index in index_of.items():
             if low <= value <= high:
                 table[value] = index
-        indices = table[array]
-        if (indices == _UNDECLARED).any():
+        values, indices = array.ravel(), np.empty(array.shape, np.int16)
+        flat = indices.ravel()
+        for start in range(0, values.size, _CHUNK_VOXELS):
+            chunk = values[start : start + _CHUNK_VOXELS].astype(np.intp)
+            np.take(table, chunk, mode="wrap", out=flat[start : start + _CHUNK_VOXELS])  # as indices below 0 count
+        if indices.min(initial=0) == _UNDECLARED:
             self.check_values(np.unique(array).tolist(), source)
         return indices
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -60,6 +60,11 @@ class MeasureOptions:
     instances: bool = False
     extra: Sequence[str] = ()
     workers: int | None = None
+
+    @property
+    def only_overlap(self) -> bool:
+        """Whether nothing is measured but what follows from counts of voxels."""
+        return self.surface is None and self.lesions is None and not self.instances and not self.extra
 
     def tolerance_of(self, structure: str) -> float:
         """Return the NSD tolerance of a structure in mm (pixels where the spacing is unknown)."""
@@ -148,13 +153,18 @@ def measure_case(
     """
     options = options or MeasureOptions()
     counts = confusion(reference, prediction, len(labels.values))
-    overlap_of = overlaps(counts, labels, annotated)
+    diagonal = float(np.linalg.norm(np.array(reference.shape) * grid.spacing))
+    plain = {
+        name: StructureScore(overlap, grid.voxel_volume, diagonal)
+        for name, overlap in overlaps(counts, labels, annotated).items()
+    }
+    if options.only_overlap:
+        return CaseMeasures(plain, counts)
     if labels.ignore is not None and (ignored := reference == IGNORE).any():
         reference, prediction = (np.where(ignored, np.int16(0), side) for side in (reference, prediction))
     # Outside the box around a structure on both sides there is neither surface nor lesion: cutting changes no figure.
     boxes = _boxes(reference, prediction, labels)
     of_objects = objects.score(reference, prediction, labels) if objects and options.instances else {}
-    diagonal = float(np.linalg.norm(np.array(reference.shape) * grid.spacing))
 
     def measure(name: str) -> StructureScore:
         box = boxes[name]
@@ -163,10 +173,8 @@ def measure_case(
         extra: dict[str, float | None] = {}
         for extra_name in options.extra:
             extra |= EXTRA_MEASURES[extra_name].figures_of(masks[1], masks[0], grid.spacing, context)
-        return StructureScore(
-            overlap=overlap_of[name],
-            voxel_volume=grid.voxel_volume,
-            diagonal=diagonal,
+        return replace(
+            plain[name],
             surface=_surface(*masks, name, grid, options),
             lesions=score_lesions(*masks, options.lesions) if options.lesions else None,
             instances=of_objects[name] if of_objects else _instances(*masks, options),
@@ -174,7 +182,7 @@ def measure_case(
         )
 
     scores: dict[str, StructureScore] = {}
-    for name, score in map_cases(measure, overlap_of, options.workers):
+    for name, score in map_cases(measure, plain, options.workers):
         if isinstance(score, MedsegError):
             raise score
         scores[name] = score

@@ -119,7 +119,7 @@ def naive(labels, reference, prediction):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_maps_agree_with_the_naive_computation(seed, monkeypatch):
-    monkeypatch.setattr(overlap, "_SLAB_VOXELS", 50)  # many slabs, the last one cut short
+    monkeypatch.setattr(overlap, "_CHUNK_VOXELS", 50)  # several chunks, the last one cut short
     rng = np.random.default_rng(seed)
     values = [0, *rng.choice(np.arange(1, 300), 5, replace=False).tolist()]
     if seed % 2:

@@ -65,7 +65,7 @@ class _Cell:
     Attributes:
         view: The case.
         plane: The slice.
-        foreground: (z, y, x), true in structures.
+        window: Intensities of the scan that are black and white; None without a scan.
         size: Height and width, in units that are the same for all cells of a row.
         first: It is the first plane of its view, above which the title stands.
         alone: It is the only plane of its view.
@@ -73,7 +73,7 @@ class _Cell:
 
     view: View
     plane: Plane
-    foreground: NDArray[np.bool_]
+    window: tuple[float, float] | None
     size: tuple[float, float]
     first: bool
     alone: bool
@@ -160,10 +160,10 @@ def _cells(view: View, labels: Labels) -> list[_Cell]:
     for other in (view.prediction, view.image):
         if other is not None and not shown.same_grid(other):
             raise ValueError(f"{view.title}: grids of {shown.shape_zyx} and {other.shape_zyx} voxels differ")
-    nothing = [value for value in (labels.background, labels.ignore) if value is not None]
-    foreground = ~np.isin(shown.array[0], nothing)
+    foreground = _foreground(shown, labels)
     if not foreground.any():
-        foreground = ~np.isin(view.prediction.array[0], nothing)
+        foreground = _foreground(view.prediction, labels)
+    window = None if view.image is None else drawing.window(view.image, foreground)
     planes = planes_through(shown, foreground)
     shapes = [plane.cut(shown.array).shape[1:] for plane in planes]
     sizes = [
@@ -173,9 +173,18 @@ def _cells(view: View, labels: Labels) -> list[_Cell]:
     if max(heights) <= _ONE_HEIGHT * min(heights):
         sizes = [(1.0, width / height) for height, width in sizes]
     return [
-        _Cell(view, plane, foreground, size, plane is planes[0], len(planes) == 1)
+        _Cell(view, plane, window, size, plane is planes[0], len(planes) == 1)
         for plane, size in zip(planes, sizes, strict=True)
     ]
+
+
+def _foreground(values: Image, labels: Labels) -> NDArray[np.bool_]:
+    """Return (z, y, x), true in structures."""
+    foreground = np.ones(values.shape_zyx, np.bool_)
+    for nothing in (labels.background, labels.ignore):
+        if nothing is not None:
+            foreground &= values.array[0] != nothing  # a tenth of the time of `np.isin`
+    return foreground
 
 
 def _rows(views: list[list[_Cell]]) -> list[list[_Cell]]:
@@ -225,8 +234,8 @@ def _draw_cell(figure: Figure, cell: _Cell, box: tuple[float, float, float, floa
     axes.set_facecolor("black")
     axes.set(xlim=(0, shape[1] * plane.pixel[1]), ylim=(shape[0] * plane.pixel[0], 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    if view.image is not None:
-        drawing.draw_scan(axes, plane, view.image, *drawing.window(view.image, cell.foreground))
+    if view.image is not None and cell.window is not None:
+        drawing.draw_scan(axes, plane, view.image, *cell.window)
     if view.reference is not None:
         filled = view.image is None
         drawing.draw_structures(axes, plane, view.reference, labels, 0.5 if filled else 0, None if filled else _LINE)

@@ -61,8 +61,9 @@ def structures_in(labels: Labels, slice_: NDArray) -> dict[str, NDArray[np.bool_
     indices = labels.encode(slice_, "the label map")
     # The last column stands for voxels to ignore (index -1): they belong to no structure.
     membership = np.pad(labels.membership, ((0, 0), (0, 1)))
-    masks = {name: members[indices] for name, members in zip(labels.names, membership, strict=True)}
-    return {name: mask for name, mask in masks.items() if mask.any()}
+    occurs = np.isin(np.arange(membership.shape[1]), indices)
+    rows = zip(labels.names, membership, strict=True)
+    return {name: members[indices] for name, members in rows if (members & occurs).any()}
 
 
 def is_colour(image: Image) -> bool:
@@ -133,13 +134,14 @@ def draw_structures(
         area: Opacity of their areas; 0 draws none.
         line: `linewidth` and `linestyle` of their outlines; None draws none.
     """
-    slice_ = plane.cut(values.array)[0]
-    rows, columns = slice_.shape
     height, width = plane.pixel
-    # One more pixel on each side, so that an outline closes at the border of the slice.
-    x, y = (np.arange(-1, columns + 1) + 0.5) * width, (np.arange(-1, rows + 1) + 0.5) * height
-    for name, mask in structures_in(labels, slice_).items():
-        padded = np.pad(mask.astype(float), 1)
+    for name, mask in structures_in(labels, plane.cut(values.array)[0]).items():
+        rows, columns = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
+        inside = mask[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
+        # One more pixel on each side, so that an outline closes.
+        padded = np.pad(inside.astype(float), 1)
+        x = (np.arange(columns[0] - 1, columns[1] + 2) + 0.5) * width
+        y = (np.arange(rows[0] - 1, rows[1] + 2) + 0.5) * height
         if area:
             axes.contourf(x, y, padded, levels=(0.5, 2.0), colors=[colour(labels, name)], alpha=area, antialiased=True)
         if line is not None:

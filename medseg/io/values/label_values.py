@@ -227,13 +227,14 @@ def _refuse_channels(array: NDArray, path: Path) -> None:
 
 def _refuse_blur(array: NDArray, path: Path, reading: Reading) -> None:
     """Refuse a mask stored as JPEG, whatever its name, and a soft mask of which `map` covers only some values."""
+    blurred = _is_jpeg(path)
+    if not blurred and not (any(isinstance(source, str) for source in reading.map) and is_soft(array)):
+        return
     ranges = [Reading.bounds(source) for source in reading.map]
     covered = [(array >= low) & (array <= high) for low, high in ranges]
     rest = array[~np.any(covered, axis=0)] if covered else array
-    blurred = _is_jpeg(path)
-    partly = any(isinstance(source, str) for source in reading.map) and is_soft(array)
     rest = rest[rest != 0]
-    if not rest.size or not (blurred or partly):
+    if not rest.size:
         return
     unmapped = f"; --map does not name {shown_values(rest)}" if reading.map else ""
     what = "is a mask stored as JPEG, which changes values; it holds" if blurred else "is a soft mask; it holds"
