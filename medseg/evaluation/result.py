@@ -39,8 +39,9 @@ class Compared:
             other: those of the others.
             path: where the others lie.
         """
-        reasons = dict.fromkeys(other.without_prediction, "there is no prediction of this name") | other.failed
-        absent = {case.case: reasons[case.case] for case in summary.cases if case.case in reasons}
+        scored = {case.case for case in other.cases}
+        ids = [case.case for case in summary.cases if case.case not in scored]
+        absent = {id: other.failed.get(id, "there is no prediction of this name") for id in ids}
         return cls(path, other, compare_summaries(summary, other), absent)
 
 

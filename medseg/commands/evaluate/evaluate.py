@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.commands.evaluate.pair_names import name_segments
-from medseg.commands.evaluate.pairing import Side, find_sides
+from medseg.commands.evaluate.pairing import Side, called_as, find_sides
+from medseg.commands.evaluate.same_values import check_references, with_values_of
 from medseg.commands.evaluate.structures import (
     Structures,
     declared_structures,
@@ -93,6 +94,8 @@ def _evaluate(
     if options.output is None:
         _refuse_exchanged(prediction, reference)
     pairs = _pairs(predictions, references, options, answers)
+    if labels is None and answers is not None:
+        check_references(answers, references.labels, _folder_of(reference), options)
     declared = declared_structures(labels, answers, references.labels)
     pairs, named, assumed = name_segments(
         pairs, declared.labels if declared else None, options.segments, options.overlaps
@@ -111,7 +114,7 @@ def _evaluate(
     scoring = _scoring(answers, options)
     _check_names(labels, pairs, references, options)
     # before hours of scoring
-    other_sides = [(path, find_sides(path, reference, options.pair)) for path in options.others]
+    other_sides = [(path, called_as(find_sides(path, reference, options.pair), references)) for path in options.others]
     summary = _score(pairs, sides, labels, scoring, options.allow_missing, scorer)
     known_attributes = {name for case in summary.cases for name in case.attributes}
     by_attribute = {
@@ -127,11 +130,13 @@ def _evaluate(
         notes=tuple(dict.fromkeys((*settled.notes, *predictions.notes, *references.notes))),
     )
     for path, sides_of_other in other_sides:
-        other_pairs = _pairs(*sides_of_other, options, read_labels_file(_folder_of(path)))
+        other_pairs = _pairs(*sides_of_other, options, answers)  # references are read alike whatever they judge
         other_pairs = name_segments(other_pairs, labels, options.segments, options.overlaps).pairs
+        other_pairs, notes = with_values_of(other_pairs, labels, read_labels_file(_folder_of(path)))
         other = _score(other_pairs, sides_of_other, labels, scoring, True, scorer)
         similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
-        result = replace(result, compared=(*result.compared, Compared.of(summary, other, path)), similar=similar)
+        compared = (*result.compared, Compared.of(summary, other, path))
+        result = replace(result, compared=compared, similar=similar, notes=(*result.notes, *notes))
     folder = options.output or _folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
     replaced = tuple(folder / name for name in SCORES if (folder / name).is_file())

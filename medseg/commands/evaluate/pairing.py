@@ -177,16 +177,35 @@ def _inner_labels(predictions: Side, data: Path) -> str:
     return ""
 
 
+def called_as(sides: tuple[Side, Side], references: Side) -> tuple[Side, Side]:
+    """Return two sides with the names that the cases have in another pairing of the same references.
+
+    Cases have the names of predictions, which each program chooses in its own way: the reference says which case it is.
+
+    Args:
+        sides: predictions and references, as `find_sides` returns them.
+        references: of the pairing whose names count.
+    """
+    predictions, others = sides
+    names = {file: case for case, file in references.files.items()}
+    pairs = {names[file]: id for id, file in others.files.items() if names.get(file, id) != id}
+    # a prediction without a reference may have a name that now is another's
+    strays = (pairs.keys() & predictions.files.keys()) - {*pairs.values()}
+    files = {id: file for id, file in predictions.files.items() if id not in strays}
+    return _renamed(replace(predictions, files=files), pairs), _renamed(others, pairs)
+
+
 def _renamed(side: Side, pairs: dict[str, str], similar: bool = False) -> Side:
     """Return a side under the names of the other one, from {name on the other side: name on this side}."""
     new_ids = {name: other for other, name in pairs.items()}
+    similar_names = {other: side.files[name].name for other, name in pairs.items()} if similar else {}
     return replace(
         side,
         files={new_ids.get(id, id): file for id, file in side.files.items()},
         failed={new_ids.get(id, id): why for id, why in side.failed.items()},
         scans={new_ids.get(id, id): file for id, file in side.scans.items()},
         cases={new_ids.get(id, id): replace(case, id=new_ids.get(id, id)) for id, case in side.cases.items()},
-        similar={other: side.files[name].name for other, name in pairs.items()} if similar else side.similar,
+        similar=similar_names or {new_ids.get(id, id): name for id, name in side.similar.items()},
     )
 
 

@@ -74,3 +74,21 @@ def test_the_option_is_given_for_each_folder(
 def test_a_folder_named_twice_is_refused() -> None:
     with pytest.raises(DataError, match="names old twice"):
         _ = EvaluateOptions(compare=[Path("old"), Path("older"), Path("old")]).others
+
+
+def test_other_programs_may_name_their_answers_otherwise(folder: Path) -> None:
+    """A case is the reference that both are paired with; a table names it once."""
+    draw(folder / "wanted", 4)
+    for path in (*(folder / "half").iterdir(), *(folder / "wanted").iterdir()):
+        path.rename(path.with_stem(f"{path.stem}_{'pred' if path.parent.name == 'half' else 'seg'}"))
+    (folder / "cases.csv").write_text("case,site\na,A\nb,B\n")
+    options = EvaluateOptions(compare=[folder / "half"], table=folder / "cases.csv", by=["site"])
+    result = evaluate(folder / "right", folder / "wanted", ORGANS, options)
+    assert result.comparison["liver"]["dice"].difference.mean == pytest.approx(1 - 2 / 3)
+    assert result.not_compared == {}
+
+
+def test_cases_that_a_single_other_file_leaves_out_are_named(folder: Path) -> None:
+    options = EvaluateOptions(compare=[folder / "half" / "a.png"], output=folder / "scores")
+    result = evaluate(folder / "right", folder / "reference", ORGANS, options)
+    assert result.not_compared == {"b": "there is no prediction of this name"}

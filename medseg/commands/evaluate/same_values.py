@@ -1,0 +1,118 @@
+"""Keep names and values together where several files declare the structures: predictions, others, and references.
+
+Each of them may give a structure another value. Scores of one structure against another would look like bad answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.core.case import Case
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.core.wording import first_few
+from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
+from medseg.evaluation.label_files import Pair
+from medseg.io.values.segments import named_labels
+from medseg.plans.sections.reading import Reading
+
+
+def check_references(answers: Answers, declared: Labels | None, folder: Path, options: EvaluateOptions) -> None:
+    """Refuse references whose declaration gives a structure of the answers other values, unless options say of values.
+
+    Args:
+        answers: what `labels.json` beside the predictions says.
+        declared: the structures that the data set of the references declares.
+        folder: of the references; as answers of `predict` they have a `labels.json`, too.
+        options: may say what values mean.
+
+    Raises:
+        DataError: a structure has other values.
+    """
+    if declared is None and (folder / LEDGER_NAME).is_file():
+        of_folder = read_labels_file(folder)
+        declared = of_folder and of_folder.labels
+    reading = options.reading or answers.reading
+    said = options.map or options.prediction_map or options.threshold is not None
+    if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:
+        return
+    ours, theirs = answers.labels.members, declared.members
+    common = [name for name in ours if name in theirs]
+    differing = [name for name in common if {*ours[name]} != {_mapped(value, reading) for value in theirs[name]}]
+    if not differing:
+        return
+    shown = first_few([f"{name} is {_shown(theirs[name])} there and {_shown(ours[name])} here" for name in differing])
+    kept = {str(source): value for source, value in reading.map.items()}
+    moved = {str(theirs[name][0]): ours[name][0] for name in differing if len(theirs[name]) == len(ours[name]) == 1}
+    value = ours[differing[0]][0]
+    hints = [f"if labels.json is right about both: {_options(kept or {str(value): value})}"]
+    if len(moved) == len(differing):
+        hints.insert(0, f"If both are right: {_options(kept | moved)}")
+    raise DataError(
+        f"The references in {folder} give structures other values than {NAME} beside the predictions: {shown}.",
+        "; ".join(hints),
+    )
+
+
+def with_values_of(pairs: Sequence[Pair], labels: Labels, other: Answers | None) -> tuple[list[Pair], tuple[str, ...]]:
+    """Return pairs whose predictions are read with the values that the structures have in the evaluation, and a note.
+
+    Files that name their structures are read by these names and left as they are.
+
+    Args:
+        pairs: of the answers that are compared.
+        labels: the structures of the evaluation.
+        other: what `labels.json` beside these answers says.
+
+    Raises:
+        DataError: values cannot be changed one by one.
+    """
+    ours, theirs = labels.written_values, {} if other is None else other.labels.written_values
+    moved = {theirs[name]: ours[name] for name in ours if name in theirs and theirs[name] != ours[name]}
+    said = any(pair.prediction_reading != Reading() for pair in pairs)
+    if other is None or not moved or said:
+        return [*pairs], ()
+    shown = first_few([f"{name} ({theirs[name]})" for name in ours if theirs.get(name) in moved])
+    folder = pairs[0].prediction.parent if pairs else NAME
+    foreign = [name for name, value in theirs.items() if name not in ours and value in ours.values()]
+    if foreign or "sigmoid" in (labels.activation, other.labels.activation):
+        raise DataError(
+            f"{NAME} in {folder} gives structures other values than the predictions have: {shown}.",
+            "Evaluate both alone, without --compare.",
+        )
+    cases = [Case(str(pair.prediction), pair.case, (), label=pair.prediction) for pair in pairs]
+    named = {case.label for case in named_labels(cases, any(pair.reading.segments for pair in pairs) or None)}
+    reading = Reading(map=dict(moved.items()))
+    changed = [pair if pair.prediction in named else replace(pair, prediction_reading=reading) for pair in pairs]
+    return changed, (f"in {folder} structures have other values, and are matched by name: {shown}",)
+
+
+def _mapped(value: int, reading: Reading) -> int:
+    """Return the value that a value in label files stands for."""
+    for source, target in reading.map.items():
+        low, high = Reading.bounds(source)
+        if low <= value <= high:
+            return target
+    return value
+
+
+def _shown(values: Sequence[int]) -> str:
+    """Return values for messages.
+
+    >>> _shown((1,)), _shown((1, 2))
+    ('1', '1+2')
+    """
+    return "+".join(map(str, values))
+
+
+def _options(table: dict[str, int]) -> str:
+    """Return the options that say a table of values.
+
+    >>> _options({"1": 2, "2": 1})
+    '--map 1=2 --map 2=1'
+    """
+    return " ".join(f"--map {source}={value}" for source, value in table.items())

@@ -1,0 +1,108 @@
+"""Predictions, other predictions and references that give structures other values: two bars in 4 x 4 pixels."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import make_plan
+from PIL import Image as pillow
+
+from medseg.commands.evaluate.evaluate import evaluate
+from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.core.errors import DataError
+from medseg.core.labels import Labels
+from medseg.delivery.answers.labels_file import write_labels_file
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
+from medseg.plans.sections.reading import Reading
+
+SAME, SWAPPED = {"liver": 1, "tumour": 2}, {"tumour": 1, "liver": 2}
+
+
+def draw(folder: Path, values: Sequence[int], cases: str = "ab", suffix: str = "") -> Path:
+    """Write label maps with a row of the liver and a row of the tumour, which have these values."""
+    folder.mkdir(parents=True)
+    rows = np.array([0, *values, 0], np.uint8)
+    for case in cases:
+        pillow.fromarray(np.repeat(rows[:, None], 4, axis=1)).save(folder / f"{case}{suffix}.png")
+    return folder
+
+
+def declare(folder: Path, structures: dict[str, int], reading: Reading | None = None) -> Path:
+    """Write the labels.json of `predict`."""
+    plan = make_plan(labels=Labels(structures=structures).model_dump())
+    data = plan.data.model_copy(update={"reading": reading or Reading()})
+    write_labels_file(folder, plan.model_copy(update={"data": data}))
+    return folder
+
+
+def dataset(folder: Path, structures: dict[str, int], values: Sequence[int]) -> Path:
+    """Write a data set of nnU-Net's with the two bars as labels."""
+    draw(folder / "labelsTr", values)
+    draw(folder / "imagesTr", values, suffix="_0000")
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, **structures}, "file_ending": ".png"}
+    (folder / "dataset.json").write_text(json.dumps(content | {"numTraining": 2}))
+    return folder
+
+
+def dice(result: object) -> dict[str, float | None]:
+    return {name: one.dice_mean for name, one in result.summary.structures.items()}  # type: ignore[attr-defined]
+
+
+def test_references_are_read_alike_for_all_answers(tmp_path: Path) -> None:
+    """Only one of the folders has a labels.json that says how references are read."""
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={100: 1, 200: 2}))
+    other = draw(tmp_path / "other", (1, 2))
+    reference = draw(tmp_path / "reference", (100, 200))
+    result = evaluate(answers, reference, options=EvaluateOptions(compare=[other]))
+    assert result.not_compared == {}
+    assert dice(result.compared[0]) == {"liver": 1.0, "tumour": 1.0}
+
+
+def test_other_answers_are_matched_by_name(tmp_path: Path) -> None:
+    answers, reference = declare(draw(tmp_path / "answers", (1, 2)), SAME), draw(tmp_path / "reference", (1, 2))
+    other = declare(draw(tmp_path / "other", (2, 1)), SWAPPED)
+    result = evaluate(answers, reference, options=EvaluateOptions(compare=[other]))
+    assert dice(result.compared[0]) == {"liver": 1.0, "tumour": 1.0}
+    assert any("liver (2), tumour (1)" in note for note in result.notes)
+
+
+def test_other_answers_with_a_structure_in_the_way_are_refused(tmp_path: Path) -> None:
+    """Moved to 1, their liver would meet their vessels."""
+    answers, reference = declare(draw(tmp_path / "answers", (1, 2)), SAME), draw(tmp_path / "reference", (1, 2))
+    other = declare(draw(tmp_path / "other", (2, 1)), {"vessel": 1, "liver": 2})
+    with pytest.raises(DataError, match=r"other values.*liver \(2\)"):
+        evaluate(answers, reference, options=EvaluateOptions(compare=[other]))
+
+
+@pytest.mark.parametrize("below", ["", "labelsTr"])
+def test_references_with_other_values_are_refused(tmp_path: Path, below: str) -> None:
+    """And both options of the hint do what it says, as they are typed."""
+    reference = dataset(tmp_path / "set", SAME, (1, 2)) / below
+    answers = declare(draw(tmp_path / "answers", (2, 1)), SWAPPED)
+    with pytest.raises(DataError, match="liver is 1 there and 2 here") as refusal:
+        evaluate(answers, reference)
+    both_right, labels_right = [
+        [word for word in shlex.split(part) if "=" in word] for part in str(refusal.value.hint).split(";")
+    ]
+    assert dice(evaluate(answers, reference, options=EvaluateOptions(map=both_right))) == {"liver": 1, "tumour": 1}
+    assert dice(evaluate(answers, reference, options=EvaluateOptions(map=labels_right))) == {"liver": 0, "tumour": 0}
+
+
+def test_values_that_were_mapped_for_training_agree(tmp_path: Path) -> None:
+    reference = dataset(tmp_path / "set", {"liver": 1, "cyst": 2, "tumour": 3}, (1, 3))
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={2: 1, 3: 2}))
+    assert dice(evaluate(answers, reference)) == {"liver": 1, "tumour": 1}
+
+
+def test_answers_as_references_say_their_values(tmp_path: Path) -> None:
+    answers, reference = (
+        declare(draw(tmp_path / name, values), structures)
+        for name, values, structures in (("answers", (1, 2), SAME), ("reference", (2, 1), SWAPPED))
+    )
+    for folder in (answers, reference):
+        (folder / LEDGER_NAME).touch()
+    with pytest.raises(DataError, match="liver is 2 there and 1 here"):
+        evaluate(answers, reference, options=EvaluateOptions(output=tmp_path / "scores"))
