@@ -85,7 +85,8 @@ def package_command(
         markup=False,
     )
     show_notes(result.notes)
-    show_next_prediction(packed.plan, result.path, workspace)
+    if packed.folder.is_dir():  # a package does not say where data lie
+        show_next_prediction(packed.plan, result.path, workspace)
 
 
 def export_command(

@@ -105,9 +105,9 @@ class OutOfFoldPass:
                 f"No labelled case of the data set was left out of training by folds of {names}.{whys}",
                 f"`medseg crossval --plan {plan.name}` trains folds that leave cases out.",
             )
-        known = {case.id for case in cases}
+        known = {case.id for case in cases if case.label is not None}
         gone = sorted({id for unseen in answering.values() for id in unseen.fold_of} - known)
-        notes = [f"cases that are no longer in the data set: {first_few(gone)}"] if gone else []
+        notes = [f"cases that are no longer in the data set, or have no label there: {first_few(gone)}"] if gone else []
         return cls(plan, runs, dict(sorted(groups.items())), device, callback, problems, notes)
 
     @property

@@ -34,8 +34,8 @@ def check_references(answers: Answers, declared: Labels | None, folder: Path, op
         DataError: a structure has other values.
     """
     if declared is None and (folder / LEDGER_NAME).is_file():
-        of_folder = read_labels_file(folder)
-        declared = of_folder and of_folder.labels
+        other = read_labels_file(folder)
+        declared = None if other is None else other.labels
     reading = options.reading or answers.reading
     said = options.map or options.prediction_map or options.threshold is not None
     if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:

@@ -1,4 +1,4 @@
-"""The trained model that `medseg package` and `medseg export` are about."""
+"""The trained model that `medseg package` and `medseg export` are about, and the file that they write."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from medseg.commands.models.options import ExportOptions, PackageOptions
+from medseg.core.errors import ModelError
 from medseg.models.model import Model
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
@@ -37,3 +38,20 @@ def load_chosen(model: str | Path | None, workspace: str | Path, options: Packag
         checkpoint=options.checkpoint,
         selection=selection,
     )
+
+
+def check_suffix(output: Path, suffix: str) -> None:
+    """Refuse a path whose name says another kind of file, or that is a folder.
+
+    Args:
+        output: the file to write.
+        suffix: with which it has to end.
+
+    Raises:
+        ModelError: it ends otherwise.
+    """
+    if output.suffix == suffix and not output.is_dir():
+        return
+    if output.is_dir():
+        raise ModelError(f"{output} is a folder.", f"Name a file in it, such as {output / f'model{suffix}'}")
+    raise ModelError(f"{output} does not end with {suffix}.", f"Name it {output.with_suffix(suffix).name}.")

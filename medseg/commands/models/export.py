@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.commands.models.choice import load_chosen
+from medseg.commands.models.choice import check_suffix, load_chosen
 from medseg.commands.models.options import ExportOptions
 from medseg.core.errors import ModelError
 from medseg.models.model import Model
@@ -54,8 +54,7 @@ def export(
     options, output = options or ExportOptions(), Path(output)
     if options.monai_bundle:
         return _export_bundle(model, output, workspace, options)
-    if output.suffix != _SUFFIX:
-        raise ModelError(f"{output} does not end with {_SUFFIX}.", f"Name it {output.with_suffix(_SUFFIX).name}.")
+    check_suffix(output, _SUFFIX)
     loaded = load_chosen(model, workspace, options)
     check_can_export(loaded)
     paths = [output] if len(loaded.folds) == 1 else [_of_fold(output, fold) for fold in loaded.folds]

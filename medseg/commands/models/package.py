@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg import __version__
-from medseg.commands.models.choice import load_chosen
+from medseg.commands.models.choice import check_suffix, load_chosen
 from medseg.commands.models.options import PackageOptions
 from medseg.core.errors import ModelError
 from medseg.core.wording import summary_line
@@ -66,8 +66,7 @@ def package(
         MedsegError: there is no model, several fit, it cannot be read, or the file exists already.
     """
     options, output = options or PackageOptions(), Path(output)
-    if output.suffix != SUFFIX:
-        raise ModelError(f"{output} does not end with {SUFFIX}.", f"Name it {output.with_suffix(SUFFIX).name}.")
+    check_suffix(output, SUFFIX)
     if output.exists() and not options.replace:
         raise ModelError(f"{output} exists already.", "Delete it, name another, or replace it with --force.")
     about = _about(options)

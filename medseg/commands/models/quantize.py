@@ -81,13 +81,14 @@ def quantize(
     folds: dict[str, Quantization] = {}
     failed: dict[str, str] = {}
     for files in _folds(path, options.folds):
-        clock, cases = Clock(), _cases(files, space, options)
+        clock = Clock()
+        cases, gone = _cases(files, space, options)
         with locked(files.lock, f"The run in {files.path}"):
             made, problems = quantized_fold(files, cases, weight_bits, callback)
             write_quantization(made, files.int8)
             _write_manifest(files, clock)
         folds[files.fold] = made
-        failed |= problems
+        failed |= gone | problems
     return QuantizeResult(path, folds, failed)
 
 
@@ -111,12 +112,12 @@ def _folds(path: Path, names: Sequence[str]) -> list[FoldFolder]:
     return [files for files in trained if not names or files.fold in names]
 
 
-def _cases(files: FoldFolder, space: Workspace, options: QuantizeOptions) -> FoldCases:
-    """Return the cases that a fold was trained on, and those that it never saw.
+def _cases(files: FoldFolder, space: Workspace, options: QuantizeOptions) -> tuple[FoldCases, dict[str, str]]:
+    """Return the cases that a fold was trained on and those that it never saw, and {case: why it cannot be used}.
 
     Raises:
         ModelError: the fold does not say which these are, or keeps none apart.
-        DataError: they are no longer in the data set.
+        DataError: none of either kind is left in the data set.
     """
     if not files.split.is_file():
         raise ModelError(
@@ -133,10 +134,10 @@ def _cases(files: FoldFolder, space: Workspace, options: QuantizeOptions) -> Fol
             "Quantize a fold with validation cases: --folds 0",
         )
     parts: list[list[Case]] = [[known[id] for id in split[part] if id in known] for part in ("train", "val")]
+    gone = [id for part in ("train", "val") for id in split[part] if id not in known]
     if not all(parts):
-        gone = [id for part in ("train", "val") for id in split[part] if id not in known]
         raise DataError(f"Cases of fold {files.fold} are no longer in {folder}: {first_few(gone)}.")
-    return FoldCases(*parts)
+    return FoldCases(*parts), dict.fromkeys(gone, "it is no longer in the data set, or has no label there")
 
 
 def _write_manifest(files: FoldFolder, clock: Clock) -> None:

@@ -94,6 +94,8 @@ def a_model(**plan: Any) -> Model:
 def test_a_name_that_is_none_of_onnx_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"(?s)model\.pt does not end with \.onnx.*Name it model\.onnx"):
         medseg.export("toy", tmp_path / "model.pt", tmp_path)
+    with pytest.raises(ModelError, match=r"is a folder\.\nName a file in it, such as model\.onnx"):
+        medseg.export("toy", Path(), tmp_path)
 
 
 def test_outputs_are_named_with_the_values_that_are_written() -> None:

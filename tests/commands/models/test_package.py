@@ -110,6 +110,9 @@ def test_what_cannot_be_packed_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, network_factory="make_own")
     with pytest.raises(ModelError, match=r"model\.zip does not end with \.medseg\.\nName it model\.medseg"):
         package("toy", tmp_path / "model.zip", tmp_path)
+    for folder in (tmp_path, Path()):  # the last has no name that a suffix could be put to
+        with pytest.raises(ModelError, match=r"is a folder\.\nName a file in it, such as .*model\.medseg"):
+            package("toy", folder, tmp_path)
     with pytest.raises(ModelError, match="make_own"):
         package("toy", tmp_path / "model.medseg", tmp_path)
     with pytest.raises(ModelError, match="No trained model fits 'other'"):

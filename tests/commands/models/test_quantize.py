@@ -123,6 +123,16 @@ def test_what_cannot_be_quantized_is_named(workspace: Path) -> None:
         split.write_text(text)
 
 
+def test_cases_that_are_gone_are_named(workspace: Path, any_loss: None) -> None:
+    split = workspace / "runs" / "toy" / "main" / "fold_0" / "split.json"
+    text = split.read_text()
+    try:
+        split.write_text(json.dumps({part: [*ids, f"gone_{part}"] for part, ids in json.loads(text).items()}))
+        assert {*quantize("toy", workspace).failed} == {"gone_train", "gone_val"}
+    finally:
+        split.write_text(text)
+
+
 def test_training_in_8_bits_is_refused(workspace: Path) -> None:
     with pytest.raises(PlanError, match="prepares a fold once it is trained"):
         train(None, workspace, TrainOptions(device="cpu", steps=1, fold="all", overrides=INT8))
