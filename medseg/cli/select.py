@@ -64,13 +64,18 @@ def _show(result: SelectResult) -> None:
     assert evidence is not None
     console.print(_candidates_table(result))
     console.print(f"selected: {selection.title}: {evidence.reason}", markup=False)
-    done = selection.describe()
-    console.print(f"postprocessing: {', '.join(done) or 'nothing improves the answers beyond chance'}", markup=False)
+    console.print(f"postprocessing: {_postprocessing_phrase(selection)}", markup=False)
     console.print(_confidence_line(selection), markup=False)
     show_notes(result.notes)
     console.print(f"look at: {result.page}", markup=False)
     console.print(f"{result.path} is used from now on by medseg predict, unless --no-selection is given", markup=False)
     record_result(selection=selection.model_dump(mode="json"), file=result.path, page=result.page)
+
+
+def _postprocessing_phrase(selection: Selection) -> str:
+    """Return what is done to answers; where it is nothing, whether anything was tried."""
+    nothing = "nothing improves the answers beyond chance" if selection.rejected else "nothing was tried"
+    return ", ".join(selection.describe()) or nothing
 
 
 def _confidence_line(selection: Selection) -> str:

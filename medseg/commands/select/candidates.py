@@ -126,7 +126,7 @@ class Scores:
 def _reason(chosen: Candidate, best: Candidate, records: Mapping[Candidate, CandidateRecord], patients: int) -> str:
     """Return why a candidate was chosen, in a sentence."""
     if len(records) == 1:
-        return f"{title(chosen)} is the only one that is trained"
+        return f"{title(chosen)} is the only one to choose among"
     if patients < 3:
         return f"{title(best)} has the best score; with {patients} patients nothing says whether that is chance"
     if chosen == best:

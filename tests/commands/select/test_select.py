@@ -205,7 +205,7 @@ def test_the_command(workspace: Path, command_line: Callable[..., Any]) -> None:
     words = ("--workspace", workspace, "--device", "cpu", "--config", "2d", "--folds", "0,1", "--position")
     shown = command_line("select", "toy", *words)
     assert shown.returncode == 1  # a scan is damaged
-    assert "2d is the only one that is trained" in shown.stdout
+    assert "2d is the only one to choose among" in shown.stdout
     assert "3" in shown.stdout
     selection = read_selection(workspace / FILE)
     assert selection is not None
