@@ -214,6 +214,7 @@ def predict_logits(
     precision: torch.dtype,
     outputs: int,
     of_slab: Callable[[torch.Tensor], torch.Tensor] = _as_they_are,
+    callback: Callback = silent,
 ) -> torch.Tensor:
     """Predict a volume by torch and return its logits, or what a function makes of them; training validates with it.
 
@@ -227,6 +228,7 @@ def predict_logits(
         precision: in which convolutions are computed.
         outputs: the number of the networks' outputs.
         of_slab: maps logits (outputs, planes, y, x) of some planes to (..., planes, y, x), such as labels.
+        callback: receives progress after every batch of tiles; may raise `Cancelled`.
 
     Returns:
         What `of_slab` made of all planes (..., z, y, x), in the host's memory: logits of many structures would not fit
@@ -248,7 +250,7 @@ def predict_logits(
     with ExitStack() as stack:
         for network in networks:
             stack.enter_context(evaluating(network))
-        slabs = WindowPass(members, image, views, resources).logits()
+        slabs = WindowPass(members, image, views, resources).logits(callback)
         return torch.cat([of_slab(slab).cpu() for slab in slabs], dim=-3)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from medseg.core.labels import IGNORE, OUTSIDE
+from medseg.core.progress import Callback, silent
 from medseg.networks.device import choose_precision
 from medseg.plans.schema import Configuration, Plan
 from medseg.preprocessing.cache import Sample
@@ -78,16 +79,19 @@ class DiceProbe:
             self.train_iou = self._mean(_iou(score) for score in trained)
         return self._mean(_dice(score) for score in scores)
 
-    def score(self, network: torch.nn.Module, sample: Sample) -> dict[str, float | None]:
+    def score(self, network: torch.nn.Module, sample: Sample, callback: Callback = silent) -> dict[str, float | None]:
         """Return {structure: Dice} of one volume.
 
         Args:
             network: the network that predicts.
             sample: the sample of this configuration, with its label.
+            callback: receives progress after every batch of tiles; may raise `Cancelled`.
         """
-        return _dice(self._overlaps(network, sample))
+        return _dice(self._overlaps(network, sample, callback=callback))
 
-    def _overlaps(self, network: torch.nn.Module, sample: Sample, keep: bool = False) -> dict[str, Overlap]:
+    def _overlaps(
+        self, network: torch.nn.Module, sample: Sample, keep: bool = False, callback: Callback = silent
+    ) -> dict[str, Overlap]:
         """Return the counts of one volume, and keep a slice of it where there is room for one."""
         # not needed before the first validation
         from medseg.evaluation.overlap import confusion, overlaps
@@ -98,7 +102,7 @@ class DiceProbe:
         if sample.previous is not None:
             image = torch.cat([image, one_hot(sample.previous, len(labels.values) - 1, 0)])
         how = (self.configuration, self.inference, self.precision, labels.outputs)
-        answer = labels.encode(predict_logits([network], image, *how, labels.decide).numpy(), "prediction")
+        answer = labels.encode(predict_logits([network], image, *how, labels.decide, callback).numpy(), "prediction")
         reference = sample.label.masked_fill(sample.label == OUTSIDE, 0).numpy()
         counts = confusion(reference, answer, len(labels.values))
         scores = overlaps(counts, labels, sample.case.annotated)

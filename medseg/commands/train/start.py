@@ -57,7 +57,7 @@ def _in_time(job: Job, request: Request, budget_seconds: float) -> tuple[Setup, 
     from medseg.training.length.budget import Time, ValidationSeconds, Work, fit_to_budget, keep_to_budget
 
     def measure() -> ValidationSeconds:
-        from medseg.commands.train.validate import validation_seconds
+        from medseg.commands.train.validation_time import validation_seconds
 
         return validation_seconds(job.probe, job.network, job.predictor(job.network), job.held_out)
 

@@ -1,33 +1,20 @@
-"""The final validation of a fold: its validation cases are segmented on their own grids and scored; and its time."""
+"""The final validation of a fold: its validation cases are segmented on their own grids and scored."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from medseg.commands.train.live import LOSS_BATCHES
-from medseg.commands.train.probe import DiceProbe
 from medseg.core.case import Case
 from medseg.core.progress import Callback, silent
 from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.delivery.answers.segment import segment
 from medseg.delivery.pages.score_files import METRICS_CSV, METRICS_JSON, POOLED_CSV
-from medseg.evaluation.label_files import Pair, score_pairs, summarize_pairs
+from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Summary, Unscored
 from medseg.evaluation.tables import write_metrics_csv, write_metrics_json, write_pooled_csv
 from medseg.inference.predictor import Predictor
-from medseg.io.load import load_case_image
-from medseg.preprocessing.cache import Sample
-from medseg.training.length.budget import ValidationSeconds
-
-_SAVING_SECONDS = 3.0
-"""For weights, record, page and manifest of a run."""
-_LONG_SECONDS = 2.0
-"""A call that takes longer is timed once; a shorter one may have taken most of its time to set itself up."""
 
 
 @dataclass(frozen=True)
@@ -79,46 +66,3 @@ def validate_fold(
     write_metrics_csv(folder / METRICS_CSV, summary)
     write_pooled_csv(folder / POOLED_CSV, summary)
     return Validation(summary, [(pair, pair.about.channels[0]) for pair in pairs])
-
-
-def validation_seconds(
-    probe: DiceProbe, network: torch.nn.Module, predictor: Predictor, held_out: Sequence[Sample]
-) -> ValidationSeconds:
-    """Extrapolate the time of validations from one timed case each, by voxel count.
-
-    The scores that are timed are those of a reference against itself: what an untrained network answers may be ragged,
-    and take its surfaces many times longer.
-
-    Args:
-        probe: the probe that validates during training.
-        network: to be trained.
-        predictor: the predictor of the same network, for the final validation.
-        held_out: validation cases; none for a fold that is trained on every case.
-
-    Returns:
-        Seconds of a validation during training, and of the final one.
-    """
-    first, *_ = probe.samples
-    probed = sum(sample.label.numel() for sample in [*probe.samples, *probe.train_samples]) / first.label.numel()
-    each = _seconds(lambda: probe.score(network, first)) * probed
-    if not held_out:
-        return ValidationSeconds(each, 0.0)
-    plan, case = predictor.model.plan, first.case
-    image = load_case_image(case, len(plan.data.channels), plan.data.reading)
-    assert case.label is not None  # it was trained or validated with
-    itself = Pair(case, case.label, case.label, plan.data.reading, plan.data.reading)
-    score_seconds = _seconds(lambda: score_pairs([itself], plan.labels, plan.scoring, silent))
-    one = _seconds(lambda: predictor(image)) + score_seconds
-    volumes = sum(sample.label.numel() for sample in held_out) / first.label.numel()
-    return ValidationSeconds(each, one * volumes + _SAVING_SECONDS, LOSS_BATCHES)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """Return the time of a call; of a second one where the first is short."""
-    for _ in range(2):
-        start_time = time.monotonic()
-        call()
-        spent = time.monotonic() - start_time
-        if spent > _LONG_SECONDS:
-            break
-    return spent

@@ -11,11 +11,11 @@ import torch
 from learning.toy_runs import FOLD, go, interrupted, weights
 from learning.weights import assert_same_weights
 
-from medseg.commands.train import validate
+from medseg.commands.train import validation_time
 from medseg.commands.train.train import Extension
 from medseg.core.errors import Cancelled, MedsegError
 from medseg.core.files import write_json
-from medseg.core.progress import Progress
+from medseg.core.progress import Callback, Progress, silent
 from medseg.plans.file import load_plan
 from medseg.training.length import budget, pace
 from medseg.training.length.budget import ValidationSeconds
@@ -58,7 +58,7 @@ def test_a_finished_run_is_trained_further(workspace: Path) -> None:
 def fixed_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 100 s, beside which it is nothing what this machine needs, validations of 10 s; no looks in training."""
     monkeypatch.setattr(budget, "measured_step_seconds", lambda *_: 100.0)
-    monkeypatch.setattr(validate, "validation_seconds", lambda *_: ValidationSeconds(10.0, 10.0))
+    monkeypatch.setattr(validation_time, "validation_seconds", lambda *_: ValidationSeconds(10.0, 10.0))
     monkeypatch.setattr(pace, "_FEWEST_WATCHED_STEPS", 10**9)
 
 
@@ -68,19 +68,21 @@ def test_a_budget_reserves_time_for_answers_and_scores_of_every_case(
     """What is timed is done as it is in the final validation; the scores are those of a reference against itself."""
     done: list[Any] = []
 
-    def seconds(call: Callable[[], object]) -> float:
-        done.append(call())
+    def seconds(call: Callable[[Callback], object], one_stage: bool = True) -> float:
+        done.append(call(silent))
         return 10.0
 
     reserved: list[ValidationSeconds] = []
-    measure = validate.validation_seconds
-    monkeypatch.setattr(validate, "_seconds", seconds)
-    monkeypatch.setattr(validate, "validation_seconds", lambda *given: reserved.append(measure(*given)) or reserved[0])
+    measure = validation_time.validation_seconds
+    monkeypatch.setattr(validation_time, "_seconds", seconds)
+    monkeypatch.setattr(
+        validation_time, "validation_seconds", lambda *given: reserved.append(measure(*given)) or reserved[0]
+    )
     interrupted(workspace, 10, budget_seconds=60_000)
     _, scores, answer = done
     assert [(case.dice_mean, scores.failed) for case in scores.cases] == [(1.0, {})]
     assert answer.array.ndim == 4
-    volumes = (reserved[0].final - validate._SAVING_SECONDS) / 20
+    volumes = (reserved[0].final - validation_time._SAVING_SECONDS) / 20
     assert volumes == pytest.approx(1)  # of the one case that is held out
 
 
