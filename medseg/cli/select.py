@@ -73,8 +73,8 @@ def _show(result: SelectResult) -> None:
 
 
 def _postprocessing_phrase(selection: Selection) -> str:
-    """Return what is done to answers; where it is nothing, whether anything was tried."""
-    nothing = "nothing improves the answers beyond chance" if selection.rejected else "nothing was tried"
+    """Return what is done to answers."""
+    nothing = "none: nothing that was tried improves the answers beyond chance" if selection.rejected else "none"
     return ", ".join(selection.describe()) or nothing
 
 

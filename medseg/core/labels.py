@@ -171,7 +171,7 @@ class Labels(BaseModel):
         values, indices = array.ravel(), np.empty(array.shape, np.int16)
         flat = indices.ravel()
         for start in range(0, values.size, _CHUNK_VOXELS):
-            chunk = values[start : start + _CHUNK_VOXELS].astype(np.intp)
+            chunk = values[start : start + _CHUNK_VOXELS].astype(np.intp, casting="same_kind")
             np.take(table, chunk, mode="wrap", out=flat[start : start + _CHUNK_VOXELS])  # as indices below 0 count
         if indices.min(initial=0) == _UNDECLARED:
             self.check_values(np.unique(array).tolist(), source)

@@ -91,7 +91,7 @@ def confusion(reference: NDArray[np.integer], prediction: NDArray[np.integer], n
         if lowest < IGNORE or highest >= n_values:
             raise ValueError(f"indices run from {lowest} to {highest}; expected {IGNORE} to {n_values - 1}")
         pairs = np.multiply(i, n_values, dtype=np.int64)
-        pairs += np.maximum(j, 0) if lowest < 0 else j
+        np.add(pairs, np.maximum(j, 0) if lowest < 0 else j, out=pairs, dtype=np.int64)  # which takes uint64, too
         # An ignored voxel has i = -1, so that its pair number i * n + j is negative.
         counts += np.bincount(pairs[pairs >= 0] if lowest < 0 else pairs, minlength=counts.size)
     return counts.reshape(n_values, n_values)

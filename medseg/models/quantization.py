@@ -118,6 +118,12 @@ class Quantization(Section):
     evidence: Evidence | None
     roundings: list[Rounding]
 
+    @model_validator(mode="after")
+    def _check_version(self) -> Quantization:
+        if self.schema_version == 1 and self.weight_bits != 8:
+            raise ValueError("weights of 7 bits came with schema_version 2")
+        return self
+
     @property
     def kept(self) -> bool:
         """Whether it costs no more than `LARGEST_LOSS`, so that it may be used."""

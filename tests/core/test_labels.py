@@ -51,6 +51,17 @@ def test_values_of_every_type_are_encoded(dtype: type) -> None:
         labels.encode(np.append(stored, np.array(6, dtype)), "x")
 
 
+def test_arrays_of_any_layout_are_encoded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medseg.core.labels._CHUNK_VOXELS", 7)  # several chunks, the last one cut short
+    labels = Labels(structures={"a": -3, "b": 2}, ignore=5)
+    stored = np.random.default_rng(0).choice(np.array([0, -3, 2, 5], np.int8), (3, 5, 4))
+    for array in (stored, np.asfortranarray(stored), stored[::-1, :, ::2]):
+        expected = np.select([array == -3, array == 2, array == 5], [1, 2, IGNORE])
+        np.testing.assert_array_equal(labels.encode(array, "x"), expected)
+    with pytest.raises(TypeError):
+        labels.encode(np.array([0.4]), "x")
+
+
 @pytest.mark.parametrize("labels", [MASK, GAPS, Labels(structures={"a": 0, "b": 2}, background=1)])
 def test_decide_answers_in_the_values_of_the_files(labels: Labels) -> None:
     stored = np.array(labels.values)

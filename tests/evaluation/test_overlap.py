@@ -71,6 +71,15 @@ def test_a_prediction_that_abstains_counts_as_background():
     assert confusion(REFERENCE, prediction, 3).tolist() == [[7, 1, 0], [1, 3, 0], [4, 0, 0]]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.uint64])
+def test_integers_of_any_type_are_counted(kind: type[np.integer]) -> None:
+    assert confusion(REFERENCE.astype(np.int16), PREDICTION.astype(kind), 3).tolist() == [
+        [7, 1, 0],
+        [1, 3, 0],
+        [1, 0, 3],
+    ]
+
+
 def test_regions_overlap_and_share_voxels():
     #   reference 1 2 3 0     whole: 3 voxels, core: 2, enhancing: 1
     #   predicted 1 1 2 3     whole: 4 voxels, core: 2, enhancing: 1

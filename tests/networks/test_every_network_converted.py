@@ -60,7 +60,9 @@ def test_8_bits_stay_near(tmp_path: Path, name: str) -> None:
     tile = plan.configuration("main").patch_voxels
     network = some_network(plan).eval()
     tiles = [torch.randn(1, 1, *tile) for _ in range(2)]
-    made = quantization_of(Model(plan, "main", ("0",), (network,), tmp_path), tiles, careful=False, weight_bits=7)
+    made = quantization_of(
+        Model(plan, "main", ("0",), (network,), tmp_path), tiles, careful=False, weight_bits=int8_weight_bits() or 7
+    )
     stored = Quantization.model_validate_json(made.model_dump_json())
     _, (forward,) = make_members([network], plan.inference, (1, *tile), 1, torch.int8, pytest.fail, [stored])
     with torch.no_grad():

@@ -95,7 +95,7 @@ def _evaluate(
         _refuse_exchanged(prediction, reference)
     pairs = _pairs(predictions, references, options, answers)
     if labels is None and answers is not None:
-        check_references(answers, references.labels, _folder_of(reference), options)
+        check_references(pairs, answers, references.labels, _folder_of(reference), options)
     declared = declared_structures(labels, answers, references.labels)
     pairs, named, assumed = name_segments(
         pairs, declared.labels if declared else None, options.segments, options.overlaps
@@ -132,7 +132,7 @@ def _evaluate(
     for path, sides_of_other in other_sides:
         other_pairs = _pairs(*sides_of_other, options, answers)  # references are read alike whatever they judge
         other_pairs = name_segments(other_pairs, labels, options.segments, options.overlaps).pairs
-        other_pairs, notes = with_values_of(other_pairs, labels, read_labels_file(_folder_of(path)))
+        other_pairs, notes = with_values_of(other_pairs, labels, read_labels_file(_folder_of(path)), _folder_of(path))
         other = _score(other_pairs, sides_of_other, labels, scoring, True, scorer)
         similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
         compared = (*result.compared, Compared.of(summary, other, path))

@@ -5,7 +5,7 @@ Each of them may give a structure another value. Scores of one structure against
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,15 @@ from medseg.io.values.segments import named_labels
 from medseg.plans.sections.reading import Reading
 
 
-def check_references(answers: Answers, declared: Labels | None, folder: Path, options: EvaluateOptions) -> None:
+def check_references(
+    pairs: Sequence[Pair], answers: Answers, declared: Labels | None, folder: Path, options: EvaluateOptions
+) -> None:
     """Refuse references whose declaration gives a structure of the answers other values, unless options say of values.
 
+    References that name their structures in the files are read by these names, whatever their values are.
+
     Args:
+        pairs: the files to be scored.
         answers: what `labels.json` beside the predictions says.
         declared: the structures that the data set of the references declares.
         folder: of the references; as answers of `predict` they have a `labels.json`, too.
@@ -38,7 +43,8 @@ def check_references(answers: Answers, declared: Labels | None, folder: Path, op
         declared = None if other is None else other.labels
     reading = options.reading or answers.reading
     said = options.map or options.prediction_map or options.threshold is not None
-    if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:
+    by_name = options.segments or options.overlaps or _named_files(pairs, [pair.reference for pair in pairs])
+    if declared is None or said or by_name or reading.threshold is not None or reading.colours or reading.segments:
         return
     ours, theirs = answers.labels.members, declared.members
     common = [name for name in ours if name in theirs]
@@ -48,17 +54,19 @@ def check_references(answers: Answers, declared: Labels | None, folder: Path, op
     shown = first_few([f"{name} is {_shown(theirs[name])} there and {_shown(ours[name])} here" for name in differing])
     kept = {str(source): value for source, value in reading.map.items()}
     moved = {str(theirs[name][0]): ours[name][0] for name in differing if len(theirs[name]) == len(ours[name]) == 1}
-    value = ours[differing[0]][0]
-    hints = [f"if labels.json is right about both: {_options(kept or {str(value): value})}"]
-    if len(moved) == len(differing):
-        hints.insert(0, f"If both are right: {_options(kept | moved)}")
+    value, more = ours[differing[0]][0], " --resample-labels" if reading.resample_labels else ""
+    hints = [f"If labels.json is right about both: {_options(kept or {str(value): value})}{more}"]
+    if len(moved) == len(differing) and not _others_in_the_way(ours, theirs):
+        hints.insert(0, f"If both are right: {_options(kept | moved)}{more}")
     raise DataError(
         f"The references in {folder} give structures other values than {NAME} beside the predictions: {shown}.",
         "; ".join(hints),
     )
 
 
-def with_values_of(pairs: Sequence[Pair], labels: Labels, other: Answers | None) -> tuple[list[Pair], tuple[str, ...]]:
+def with_values_of(
+    pairs: Sequence[Pair], labels: Labels, other: Answers | None, folder: Path
+) -> tuple[list[Pair], tuple[str, ...]]:
     """Return pairs whose predictions are read with the values that the structures have in the evaluation, and a note.
 
     Files that name their structures are read by these names and left as they are.
@@ -67,6 +75,7 @@ def with_values_of(pairs: Sequence[Pair], labels: Labels, other: Answers | None)
         pairs: of the answers that are compared.
         labels: the structures of the evaluation.
         other: what `labels.json` beside these answers says.
+        folder: of these answers, for messages.
 
     Raises:
         DataError: values cannot be changed one by one.
@@ -74,21 +83,45 @@ def with_values_of(pairs: Sequence[Pair], labels: Labels, other: Answers | None)
     ours, theirs = labels.written_values, {} if other is None else other.labels.written_values
     moved = {theirs[name]: ours[name] for name in ours if name in theirs and theirs[name] != ours[name]}
     said = any(pair.prediction_reading != Reading() for pair in pairs)
-    if other is None or not moved or said:
+    if other is None or said:
         return [*pairs], ()
+    in_the_way = _others_in_the_way(labels.members, other.labels.members)
+    if not moved:
+        note = f"values in {folder}: {first_few(in_the_way)}; where these are not one, --prediction-map says so"
+        return [*pairs], (note,) * bool(in_the_way)
+    if other.labels.background != labels.background and other.labels.background in ours.values():
+        in_the_way.append("the background is a structure")
     shown = first_few([f"{name} ({theirs[name]})" for name in ours if theirs.get(name) in moved])
-    folder = pairs[0].prediction.parent if pairs else NAME
-    foreign = [name for name, value in theirs.items() if name not in ours and value in ours.values()]
-    if foreign or "sigmoid" in (labels.activation, other.labels.activation):
+    if in_the_way or "sigmoid" in (labels.activation, other.labels.activation):
         raise DataError(
             f"{NAME} in {folder} gives structures other values than the predictions have: {shown}.",
             "Evaluate both alone, without --compare.",
         )
-    cases = [Case(str(pair.prediction), pair.case, (), label=pair.prediction) for pair in pairs]
-    named = {case.label for case in named_labels(cases, any(pair.reading.segments for pair in pairs) or None)}
+    named = _named_files(pairs, [pair.prediction for pair in pairs])
     reading = Reading(map=dict(moved.items()))
     changed = [pair if pair.prediction in named else replace(pair, prediction_reading=reading) for pair in pairs]
     return changed, (f"in {folder} structures have other values, and are matched by name: {shown}",)
+
+
+def _named_files(pairs: Sequence[Pair], files: Sequence[Path]) -> set[Path | None]:
+    """Return those of the files of one side of pairs that name their structures."""
+    cases = [Case(str(file), pair.case, (), label=file) for pair, file in zip(pairs, files, strict=True)]
+    return {case.label for case in named_labels(cases, any(pair.reading.segments for pair in pairs) or None)}
+
+
+def _others_in_the_way(ours: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return which structures that only the other side has use values that mean another structure on this side.
+
+    >>> _others_in_the_way({"liver": (2,)}, {"liver": (1,), "cyst": (2,)})
+    ['2 is cyst there and liver here']
+    """
+    name_of = {value: name for name, values in ours.items() for value in values}
+    return [
+        f"{value} is {name} there and {name_of[value]} here"
+        for name, values in theirs.items()
+        for value in values
+        if name not in ours and value in name_of
+    ]
 
 
 def _mapped(value: int, reading: Reading) -> int:

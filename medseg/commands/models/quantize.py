@@ -76,7 +76,9 @@ def quantize(
     check_computes_int8(torch.device("cpu"), "openvino")
     if find_spec("nncf") is None:
         raise PlanError("Quantizing needs NNCF, which is not installed.", pip_install("int8"))
-    weight_bits = 7 if options.any_processor else int8_weight_bits() or 7
+    of_processor = int8_weight_bits()
+    assert of_processor is not None  # or it would have been refused
+    weight_bits = 7 if options.any_processor else of_processor
     path = space.model_path(model, options.configuration, option="")
     folds: dict[str, Quantization] = {}
     failed: dict[str, str] = {}

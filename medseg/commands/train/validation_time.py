@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 
@@ -23,8 +23,10 @@ _SAVING_SECONDS = 3.0
 """For weights, record, page and manifest of a run."""
 _LONG_SECONDS = 2.0
 """A call that takes longer is timed once; a shorter one may have taken most of its time to set itself up."""
-_TILE_SECONDS, _FEWEST_STEADY = 4.0, 3
+_TILE_SECONDS, _FEWEST_STEADY = 4.0, 5
 """After so many seconds and reports of tiles it is known how long all tiles of a volume take."""
+_TIMES_AS_LONG = 3.0
+"""A call is stopped only if its tiles take this many times as long as those that are done."""
 
 
 def validation_seconds(
@@ -32,7 +34,8 @@ def validation_seconds(
 ) -> ValidationSeconds:
     """Extrapolate the time of validations from one timed case each, by voxel count.
 
-    Of a large volume a few seconds of tiles are timed, so that the budget is spent on training.
+    Of a large volume a few seconds of tiles are timed, so that the budget is spent on training. Tiles of air, which
+    take no time, are then counted like all others.
 
     The scores that are timed are those of a reference against itself: what an untrained network answers may be ragged,
     and take its surfaces many times longer.
@@ -65,7 +68,8 @@ def _seconds(call: Callable[[Callback], object], one_stage: bool = True) -> floa
     """Return the time of a call; of a second one where the first is short.
 
     Args:
-        call: given a callback. Where it reports tiles, it is stopped after a few seconds of them.
+        call: given a callback. Where it reports tiles that would take long, it is stopped after a few seconds of them;
+            what follows the last tile is then not counted.
         one_stage: whether the tiles that it reports are all that there are; those of a cascade are not.
     """
     for _ in range(2):
@@ -100,18 +104,23 @@ class _TimedTiles:
         self.times.append(time.monotonic())
         self.done.append(event.done)
         self.total = event.total
-        if self.times[-1] - self.times[0] > _TILE_SECONDS and len(self._steady()) >= _FEWEST_STEADY:
+        spent = self.times[-1] - self.times[0]
+        if spent <= _TILE_SECONDS or len(self._steady()) < _FEWEST_STEADY:
+            return
+        if self.expected_seconds() > _TIMES_AS_LONG * spent:  # else what follows the tiles may weigh, too
             raise Cancelled
 
     def expected_seconds(self) -> float:
         """Return how long all tiles take if each takes as long as those that the network computed.
 
-        Tiles of one value, as outside a patient, take no time, and often are the first.
+        Tiles of one value, as outside a patient, take no time, and often are the first. What a tile takes is therefore
+        what it took in the middle of the time that was spent, which a single slow report does not change either.
         """
-        steady = self._steady()
-        longest = max(seconds / tiles for tiles, seconds in steady)
-        computed = [(tiles, seconds) for tiles, seconds in steady if seconds / tiles > longest / 2]
-        return self.total * sum(seconds for _, seconds in computed) / sum(tiles for tiles, _ in computed)
+        by_rate = sorted((seconds / tiles, seconds) for tiles, seconds in self._steady())
+        spent = [*accumulate(seconds for _, seconds in by_rate)]
+        return self.total * next(
+            rate for (rate, _), so_far in zip(by_rate, spent, strict=True) if so_far >= spent[-1] / 2
+        )
 
     def _steady(self) -> list[tuple[int, float]]:
         """Return (tiles, seconds) from report to report, without the first ones, in which loops may be set up."""

@@ -97,7 +97,8 @@ def _postprocessing(selection: Selection) -> list[Block]:
     kept_rows = [[what, *_gain(gain)] for what, gain in kept]
     blocks: list[Block] = [Facts([("gain", f"mean over structures of the mean over cases; {_CROSSED}")])]
     if not kept:
-        blocks.append(Notes(["Answers stay as they are: nothing that was tried improves them beyond chance."]))
+        why = ": nothing that was tried improves them beyond chance" if tried else ""
+        blocks.append(Notes([f"Answers stay as they are{why}."]))
     blocks.append(Table("Kept", head, kept_rows))
     rows = [[what, *_gain(gain), reason] for what, gain, reason in tried]
     blocks.append(Table("Tried and not kept", [*head, "why"], rows, words=[3]))

@@ -85,6 +85,7 @@ def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str
 def _command(model: Model, fold: str) -> str:
     """Return the sentence that says how a fold is quantized."""
     if model.folder.is_file():
-        return "`medseg quantize --any-processor` where the run of the package was trained, and pack it again."
+        command = "medseg quantize --any-processor" if int8_weight_bits() == 7 else "medseg quantize"
+        return f"Run `{command}` where the run of the package was trained, then pack it again."
     name = f"{model.folder.parent.name}/{model.folder.name}"
     return f"`medseg quantize {name} --folds {fold}` does that, where the data set is at hand."

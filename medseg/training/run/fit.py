@@ -263,9 +263,9 @@ class Loop:
         skipped = int(self.trainer.skipped) - self._skipped
         self._skipped += skipped
         self._skipped_in_a_row = self._skipped_in_a_row + skipped if skipped == steps else 0
-        in_vain = self.finished and self._skipped_in_a_row >= self.done
+        in_vain = self.finished and self._skipped >= self.done
         if self._skipped_in_a_row >= _MOST_SKIPPED or in_vain:
-            steps = self._skipped_in_a_row
+            steps = self.done if in_vain else self._skipped_in_a_row
             what = f"gradient is NaN or infinite in each of the last {steps} steps, which changed nothing"
             raise self._diverged(what, self.done)
         return skipped

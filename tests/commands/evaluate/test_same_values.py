@@ -91,6 +91,43 @@ def test_references_with_other_values_are_refused(tmp_path: Path, below: str) ->
     assert dice(evaluate(answers, reference, options=EvaluateOptions(map=labels_right))) == {"liver": 0, "tumour": 0}
 
 
+def test_references_that_name_their_structures_are_read_by_name(tmp_path: Path) -> None:
+    """Numbers of categories are not values: liver is category 1, and 2 in the answers."""
+    reference = draw(tmp_path / "reference", (0, 0))
+    bar = lambda row: [[0, row, 4, row, 4, row + 1, 0, row + 1]]  # noqa: E731
+    annotations = [
+        {"image_id": image, "category_id": category, "segmentation": bar(category), "bbox": [0, category, 4, 1]}
+        for image in (1, 2)
+        for category in (1, 2)
+    ]
+    content = {
+        "images": [
+            {"id": id, "file_name": f"{name}.png", "width": 4, "height": 4} for id, name in ((1, "a"), (2, "b"))
+        ],
+        "categories": [{"id": 1, "name": "liver"}, {"id": 2, "name": "tumour"}],
+        "annotations": [{"id": id, "area": 4, "iscrowd": 0, **one} for id, one in enumerate(annotations, 1)],
+    }
+    (reference / "_annotations.coco.json").write_text(json.dumps(content))
+    answers = declare(draw(tmp_path / "answers", (2, 1)), SWAPPED)
+    assert dice(evaluate(answers, reference)) == {"liver": 1, "tumour": 1}
+
+
+def test_no_hint_moves_a_structure_onto_another_one(tmp_path: Path) -> None:
+    """With --map 1=2 alone their cysts, which are 2, would count as liver."""
+    reference = dataset(tmp_path / "set", {"liver": 1, "cyst": 2}, (1, 2))
+    answers = declare(draw(tmp_path / "answers", (2, 0)), {"liver": 2})
+    with pytest.raises(DataError, match="liver is 1 there and 2 here") as refusal:
+        evaluate(answers, reference)
+    assert "both are right" not in str(refusal.value.hint)
+
+
+def test_other_answers_that_call_a_value_otherwise_are_named(tmp_path: Path) -> None:
+    answers, reference = declare(draw(tmp_path / "answers", (1, 2)), SAME), draw(tmp_path / "reference", (1, 2))
+    other = declare(draw(tmp_path / "other", (1, 2)), {"liver": 1, "vessel": 2})
+    result = evaluate(answers, reference, options=EvaluateOptions(compare=[other]))
+    assert any("2 is vessel there and tumour here" in note for note in result.notes)
+
+
 def test_values_that_were_mapped_for_training_agree(tmp_path: Path) -> None:
     reference = dataset(tmp_path / "set", {"liver": 1, "cyst": 2, "tumour": 3}, (1, 3))
     answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={2: 1, 3: 2}))

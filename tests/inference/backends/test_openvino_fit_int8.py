@@ -42,13 +42,14 @@ def quantization_with(graph: str, roundings: list[Rounding]) -> Quantization:
 
 
 def fitted(
-    name: str, dimensions: int, careful: bool = False, weight_bits: Literal[7, 8] = 7
+    name: str, dimensions: int, careful: bool = False, weight_bits: Literal[7, 8] | None = None
 ) -> tuple[torch.nn.Module, Sequence[int], list[torch.Tensor], Quantization]:
     plan = plan_of(name, dimensions)
     tile = plan.configuration("main").patch_voxels
     network = some_network(plan).eval()
     tiles = [torch.randn(1, 1, *tile) for _ in range(3)]
-    return network, tile, tiles, quantization_with(*fit_roundings(network, tiles, careful, weight_bits))
+    bits = weight_bits or int8_weight_bits() or 7
+    return network, tile, tiles, quantization_with(*fit_roundings(network, tiles, careful, bits))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ torch.save(forward(torch.randn(2, 1, *tile)).float(), sys.argv[2])
 
 def test_weights_of_7_bits_are_computed_alike_without_vnni(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network, tile, _, quantization = fitted("plain_unet", 2)
+    network, tile, _, quantization = fitted("plain_unet", 2, weight_bits=7)
     answers = []
     for limit in ("AVX2", "ALL"):
         text, file = quantization.model_dump_json(), tmp_path / limit
@@ -107,7 +108,9 @@ def test_weights_of_7_bits_are_computed_alike_without_vnni(tmp_path: Path) -> No
         some_network(plan_of("plain_unet", 2))  # which draws its weights before the tiles are drawn
         exact = network(torch.randn(2, 1, *tile))[0]
     off = [float((answer - exact).norm() / exact.norm()) for answer in answers]
-    assert off[0] == pytest.approx(off[1], rel=0.1), "what is not rounded is computed in fp32 by one, bf16 by the other"
+    assert off[0] == pytest.approx(off[1], rel=0.1)
+    apart = float((answers[0] - answers[1]).norm() / exact.norm())
+    assert apart < 0.02, "what is not rounded is computed in fp32 by one, bf16 by the other"
 
 
 def test_another_patch_has_the_same_ranges() -> None:
