@@ -26,6 +26,7 @@ _TWO_OPTIONS = "says that two options exclude each other, or that a value is not
 _SHAPES = "needs a data set or a model that takes long to make; refused and followed in the test of the module"
 NOT_FOLLOWED = {
     "--again": _ELSEWHERE,
+    "--any-processor": "needs a package that was made elsewhere; tests/commands/models/test_quantize.py runs it",
     "--boundaries": _TWO_OPTIONS,
     "--budget": _TWO_OPTIONS,
     "--cascade": "tests/cli/test_cascade_hints.py",
