@@ -16,6 +16,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 UNITS = {"cases": "cases of 24^3 voxels", "voxels": "voxels along an edge, one case", "structures": "", "channels": ""}
 EXTENSIVE = ("cases", "voxels")
@@ -49,9 +50,20 @@ def draw(rows: Rows, path: Path) -> None:
                 if points:
                     panel.plot(*zip(*points, strict=True), marker="o", markersize=3, color=f"C{number}", label=task)
             panel.set(xscale="log", yscale="log", title=axis if line == 0 else "", ylabel="" if column else name)
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            panel.yaxis.set_minor_formatter("{x:g}")
+            panel.tick_params(axis="y", which="minor", labelsize=6)
             panel.grid(alpha=0.3)
+        sizes = sorted({size for task in rows[axis].values() for size in task})
+        panels[1][column].set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panels[1][column].set_xticks([], minor=True)
         panels[1][column].set_xlabel(UNITS[axis] or axis)
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TASKS))
+    handles = {
+        label: handle for panel in panels[0] for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    tasks = [task for task in TASKS if task in handles]
+    figure.legend([handles[task] for task in tasks], tasks, loc="outside lower center", ncols=len(TASKS))
     figure.savefig(path, metadata={"Date": None})
 
 
