@@ -42,14 +42,15 @@ def check_references(
         other = read_labels_file(folder)
         declared = None if other is None else other.labels
     reading = options.reading or answers.reading
-    said = options.map or options.prediction_map or options.threshold is not None
-    by_name = options.segments or options.overlaps or _named_files(pairs, [pair.reference for pair in pairs])
-    if declared is None or said or by_name or reading.threshold is not None or reading.colours or reading.segments:
+    said = (
+        options.map or options.prediction_map or options.threshold is not None or options.segments or options.overlaps
+    )
+    if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:
         return
     ours, theirs = answers.labels.members, declared.members
     common = [name for name in ours if name in theirs]
     differing = [name for name in common if {*ours[name]} != {_mapped(value, reading) for value in theirs[name]}]
-    if not differing:
+    if not differing or _named_files(pairs, [pair.reference for pair in pairs]):  # opens them, so it comes last
         return
     shown = first_few([f"{name} is {_shown(theirs[name])} there and {_shown(ours[name])} here" for name in differing])
     kept = {str(source): value for source, value in reading.map.items()}
@@ -80,21 +81,22 @@ def with_values_of(
     Raises:
         DataError: values cannot be changed one by one.
     """
-    ours, theirs = labels.written_values, {} if other is None else other.labels.written_values
-    moved = {theirs[name]: ours[name] for name in ours if name in theirs and theirs[name] != ours[name]}
-    said = any(pair.prediction_reading != Reading() for pair in pairs)
-    if other is None or said:
+    if other is None or any(pair.prediction_reading != Reading() for pair in pairs):
         return [*pairs], ()
+    ours, theirs = labels.written_values, other.labels.written_values
+    moved = {theirs[name]: ours[name] for name in ours if name in theirs and theirs[name] != ours[name]}
     in_the_way = _others_in_the_way(labels.members, other.labels.members)
     if not moved:
-        note = f"values in {folder}: {first_few(in_the_way)}; where these are not one, --prediction-map says so"
+        note = f"values in {folder}: {first_few(in_the_way)}; if these are two structures, evaluate each folder alone"
         return [*pairs], (note,) * bool(in_the_way)
     if other.labels.background != labels.background and other.labels.background in ours.values():
         in_the_way.append("the background is a structure")
     shown = first_few([f"{name} ({theirs[name]})" for name in ours if theirs.get(name) in moved])
     if in_the_way or "sigmoid" in (labels.activation, other.labels.activation):
+        why = first_few(in_the_way) or "regions overlap"
         raise DataError(
-            f"{NAME} in {folder} gives structures other values than the predictions have: {shown}.",
+            f"{NAME} in {folder} gives structures other values than the predictions have: {shown}; they cannot be "
+            f"changed one by one: {why}.",
             "Evaluate both alone, without --compare.",
         )
     named = _named_files(pairs, [pair.prediction for pair in pairs])

@@ -94,9 +94,9 @@ def test_references_with_other_values_are_refused(tmp_path: Path, below: str) ->
 def test_references_that_name_their_structures_are_read_by_name(tmp_path: Path) -> None:
     """Numbers of categories are not values: liver is category 1, and 2 in the answers."""
     reference = draw(tmp_path / "reference", (0, 0))
-    bar = lambda row: [[0, row, 4, row, 4, row + 1, 0, row + 1]]  # noqa: E731
+    bars = {row: [[0, row, 4, row, 4, row + 1, 0, row + 1]] for row in (1, 2)}
     annotations = [
-        {"image_id": image, "category_id": category, "segmentation": bar(category), "bbox": [0, category, 4, 1]}
+        {"image_id": image, "category_id": category, "segmentation": bars[category], "bbox": [0, category, 4, 1]}
         for image in (1, 2)
         for category in (1, 2)
     ]
