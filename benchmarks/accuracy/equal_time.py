@@ -31,10 +31,12 @@ from pathlib import Path
 
 from accuracy import HERE, OPTIONS, link_test_cases, medseg
 
+sys.path.insert(0, str(HERE.parent / "training"))
+from nnunet_folder import DATASET, is_3d, make_nnunet_folder
+
 OURS = {"medseg_fp32": ["training.precision=fp32", "inference.precision=fp32"], "medseg": []}
 THEIRS = {"nnunet_shortened": 2, "nnunet": None}
 """Arm -> memory in GB that its network is planned for; None for nnU-Net's own."""
-DATASET = "Dataset004_Set"
 
 TRAIN = """
 import json, sys, time
@@ -84,39 +86,6 @@ def budget_seconds(text: str) -> float:
     return float(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
 
 
-def write_raw(data: Path, raw: Path, left_out: set[str]) -> None:
-    """Write nnU-Net's folder: links to volumes, or 2D images as RGB or grey with masks of 0 and 1."""
-    from PIL import Image
-
-    target = raw / DATASET
-    if (data / "dataset.json").exists():
-        from preprocess import make_nnunet_folder
-
-        make_nnunet_folder(data, raw)
-        for case in left_out:
-            for name in (f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz"):
-                (target / name).unlink(missing_ok=True)
-        content = json.loads((target / "dataset.json").read_text())
-    else:
-        for kind in ("imagesTr", "labelsTr"):
-            (target / kind).mkdir(parents=True)
-        masks = {file.name.rsplit(".", 1)[0]: file for file in (data / "masks").iterdir()}
-        for file in sorted((data / "images").iterdir()):
-            case = file.name.rsplit(".", 1)[0]
-            if case in left_out:
-                continue
-            Image.open(file).convert("RGB").save(target / "imagesTr" / f"{case}_0000.png")
-            mask = Image.open(masks[case]).convert("L").point(lambda value: int(value > 0))
-            mask.save(target / "labelsTr" / f"{case}.png")
-        content = {
-            "channel_names": {"0": "R", "1": "G", "2": "B"},
-            "labels": {"background": 0, "structure": 1},
-            "file_ending": ".png",
-        }
-    content["numTraining"] = len(list((target / "labelsTr").iterdir()))
-    (target / "dataset.json").write_text(json.dumps(content))
-
-
 def scores(answers: Path, test: Path) -> dict[str, object]:
     """Score answers with `medseg evaluate` and return Dice."""
     medseg("evaluate", answers, test / "labels", "--no-surface", cwd=test.parent)
@@ -163,7 +132,7 @@ def prepare_theirs(data: Path, place: Path, nnunet: Path, environment: dict[str,
 
 def configuration(data: Path) -> str:
     """Return nnU-Net's configuration for a set."""
-    return "3d_fullres" if (data / "dataset.json").exists() else "2d"
+    return "3d_fullres" if is_3d(data) else "2d"
 
 
 def theirs(data: Path, place: Path, nnunet: Path, arm: str, budget: str, seed: int) -> dict[str, object]:
@@ -237,7 +206,7 @@ def main() -> None:
     if not (place / "test").exists():
         link_test_cases(data, left_out, place / "test")
     if not (place / "raw").exists():
-        write_raw(data, place / "raw", left_out)
+        make_nnunet_folder(data, place / "raw", left_out)
     record = arguments.place / "rows.jsonl"
     rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     done = {(row["set"], row["arm"], row["budget"], row["seed"]) for row in rows}
@@ -258,5 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parent / "training"))
     main()

@@ -59,7 +59,7 @@ AXES = {
 }
 QUICK = {"cases": 2, "voxels": 3, "structures": 2, "channels": 2}
 """How many sizes of an axis `--quick` measures."""
-MOST = {("step", "cases"): 1000, ("predict", "cases"): 1000, ("step", "voxels"): 256}
+MOST = {("step", "cases"): 1000, ("step", "voxels"): 256}
 """Largest cases or sides of a task and axis: more would take long and teach nothing, as a patch stays a patch."""
 
 

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from nnunet_folder import make_nnunet_folder
+
 OURS = """
 import sys
 from pathlib import Path
@@ -31,25 +33,6 @@ cases = plan_cases(made.path, Path(sys.argv[1]), made.plan)
 samples, failed = load_samples(cases, made.plan, made.plan.configuration("3d_fullres"), Path(sys.argv[2]) / "cache")
 assert len(samples) == len(cases) and not failed
 """
-
-
-def make_nnunet_folder(data: Path, raw: Path) -> None:
-    """An MSD folder in nnU-Net's layout, by links."""
-    declared = json.loads((data / "dataset.json").read_text())
-    target = raw / "Dataset004_Set"
-    (target / "imagesTr").mkdir(parents=True)
-    (target / "labelsTr").mkdir()
-    for case in declared["training"]:
-        name = Path(case["label"]).name
-        os.symlink((data / case["image"]).resolve(), target / "imagesTr" / name.replace(".nii.gz", "_0000.nii.gz"))
-        os.symlink((data / case["label"]).resolve(), target / "labelsTr" / name)
-    content = {
-        "channel_names": declared["modality"],
-        "labels": {name: int(value) for value, name in declared["labels"].items()},
-        "numTraining": len(declared["training"]),
-        "file_ending": ".nii.gz",
-    }
-    (target / "dataset.json").write_text(json.dumps(content))
 
 
 def timed(command: list[str], environment: dict[str, str] | None = None) -> float:

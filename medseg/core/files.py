@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from medseg.core.errors import MedsegError
+from medseg.core.errors import DataError, MedsegError
 
 try:
     import fcntl
@@ -35,6 +35,22 @@ _OLD_SECONDS = 24 * 3600
 
 _leftovers: dict[str, dict[str, list[Path]]] = {}
 """Folder -> {name of the target: temporary ones that lay there when this process first wrote into the folder}."""
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder to write into that cannot be made, before hours of work on what is to lie in it.
+
+    Args:
+        path: the folder, which need not exist.
+
+    Raises:
+        DataError: it, or a folder that it lies in, is a file, or a link that leads nowhere.
+    """
+    above = next((folder for folder in (path, *path.parents) if os.path.lexists(folder)), None)
+    if above is not None and not above.is_dir():
+        kind = "a file" if above.exists() else "a link that leads nowhere"
+        lies = f"{above} is {kind}" if above == path else f"{path} would lie in {above}, which is {kind}"
+        raise DataError(f"{lies}; expected a folder.", "Name another one, or move it away.")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
 def counted(number: int, noun: str) -> str:
@@ -93,6 +93,17 @@ def fold_repeated(notes: Sequence[str], most: int = 3, total: int | None = None,
             named = f"they are {', '.join(of_kind)}" if name_all else f"the first is {name}"
             folded.append(f"{count}: {kind}; {named}")
     return folded
+
+
+def lines_of(failed: Mapping[str, str]) -> str:
+    """Return {case: why it failed} as indented lines, one for each reason that several cases share.
+
+    >>> lines_of({"a": "there is no a.png", "b": "it is empty"}).splitlines()
+    ['', '  a: there is no a.png', '  b: it is empty']
+    """
+    return "".join(
+        f"\n  {line}" for line in fold_repeated([f"{case}: {why}" for case, why in failed.items()], name_all=True)
+    )
 
 
 def _case_and_kind(note: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError, ModelError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.replacing import finish_replacing
 from medseg.models.run_files import WEIGHTS, runs_below
 from medseg.plans.schema import Plan
@@ -29,9 +30,13 @@ class Workspace:
         plans: folder of the plans.
         runs: folder of the trained models.
         cache: folder of preprocessed cases; it may be deleted at any time.
+
+    Raises:
+        DataError: it is a file, or would lie in one.
     """
 
     def __init__(self, folder: Path) -> None:
+        check_folder(folder)
         self.folder = folder
         self.plans = folder / "plans"
         self.runs = folder / "runs"
@@ -84,14 +89,15 @@ class Workspace:
             ModelError: no model is trained, or several fit.
         """
         models = [run.path for run in runs_below(self.runs, 2, WEIGHTS)]
+        named = None if choice is None else self._name_of_model(str(choice))
         if selection and configuration is None:
-            plans = {path.parent for path in models if choice is None or str(choice) == path.parent.name}
+            plans = {path.parent for path in models if named in (None, path.parent.name)}
             if len(plans) == 1 and selection_path(only := plans.pop()).is_file():
                 return only
         fitting = [
             path
             for path in models
-            if (choice is None or str(choice) in (path.parent.name, f"{path.parent.name}/{path.name}"))
+            if named in (None, path.parent.name, f"{path.parent.name}/{path.name}")
             and (configuration is None or path.name == configuration)
         ]
         if choice is not None and not fitting and Path(choice).exists():
@@ -113,6 +119,16 @@ class Workspace:
             f"There are {len(fitting)} trained models: {names}.",
             "Choose one (a wrong model gives wrong results): " + f"{option} {first.parent.name}/{first.name}".strip(),
         )
+
+    def _name_of_model(self, choice: str) -> str:
+        """Return `<plan>` or `<plan>/<configuration>` of what a user named; `runs/` may stand before it.
+
+        What begins with a dot or a slash is a path, also where a model has its name.
+        """
+        path, runs = Path(choice).absolute(), self.runs.absolute()
+        if path.is_relative_to(runs):
+            return path.relative_to(runs).as_posix()
+        return "" if choice.startswith((".", "/", "\\")) else Path(choice).as_posix()
 
     def data_folder(self, plan: Plan, override: Path | None = None) -> Path:
         """Return the folder of the plan's data set, or `override` in its place.

@@ -152,8 +152,9 @@ LINES: dict[str, list[tuple[str, int]]] = {
     ],
     "evaluate": [
         (
-            "evaluate masks data/labelsTr --tolerance ball=1 --lesions --instances --empty brats --compare masks "
-            "--cases table.csv --by site --output scores --fail-below Dice=0.5 --map 7=0 --prediction-map 7=0 --json",
+            "evaluate masks data/labelsTr --tolerance ball=1 --lesions --instances --empty brats "
+            "--compare second_masks --cases table.csv --by site --output scores --fail-below Dice=0.5 "
+            "--map 7=0 --prediction-map 7=0 --json",
             0,
         ),
         (
@@ -167,6 +168,7 @@ LINES: dict[str, list[tuple[str, int]]] = {
             0,
         ),
         ("evaluate masks data/labelsTr --cluster local:0", 2),
+        ("evaluate masks data/labelsTr --compare second_masks --compare masks", 2),
         ("evaluate answered_studies studies --segments 'tumour=GTV*' --segments lung --overlaps later", 0),
     ],
     "dicom": [

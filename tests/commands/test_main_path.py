@@ -180,7 +180,7 @@ def test_memory_is_read_as_people_write_it():
         parse_memory("much")
 
 
-def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
+def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path, monkeypatch):
     workspace = Workspace(tmp_path)
     with pytest.raises(medseg.PlanError, match="no plan"):
         workspace.plan_path(None)
@@ -193,6 +193,11 @@ def test_a_workspace_with_several_plans_or_models_asks_which(tmp_path):
     with pytest.raises(medseg.ModelError, match="liver/2d, spleen/2d"):
         workspace.model_path(None)
     assert workspace.model_path("spleen") == workspace.model_path("spleen/2d") == workspace.runs / "spleen" / "2d"
+    for choice in ("spleen/", "spleen/2d/", workspace.runs / "spleen", f"{workspace.runs}/spleen/2d/"):
+        assert workspace.model_path(choice) == workspace.runs / "spleen" / "2d"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spleen").mkdir()
+    assert str(workspace.model_path("./spleen")) == "spleen", "a path, though a model has its name"
     with pytest.raises(medseg.ModelError, match="lung"):
         workspace.model_path("lung")
     write_text(workspace.runs / "spleen" / "3d_fullres" / "fold_0" / "weights.safetensors", "")

@@ -17,6 +17,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.files import (
     atomic,
     atomic_folder,
+    check_folder,
     content_hash,
     remove_temporaries,
     saving,
@@ -24,6 +25,18 @@ from medseg.core.files import (
     write_json,
     write_text,
 )
+
+
+def test_a_folder_that_is_there_or_can_be_made_is_let_pass(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for place in ("folder", "folder/new/deep", "link", "link/new", "new"):
+        check_folder(tmp_path / place)
+    (tmp_path / "file").touch()
+    for place in ("file", "file/new/deep"):
+        with pytest.raises(DataError, match=r"file(, which)? is a file; expected a folder"):
+            check_folder(tmp_path / place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"], "nothing is made"
 
 
 class Killed(BaseException):

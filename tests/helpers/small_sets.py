@@ -53,7 +53,8 @@ def write_all(folder: Path) -> None:
     (folder / "card.yaml").write_text("author: A\n")
     for number in range(5):
         label = folder / "data" / "labelsTr" / f"case_{number}.nii.gz"
-        for path in (folder / "masks" / label.name, folder / "renamed" / f"subject-{number}.nii.gz"):
+        copies = folder / "masks" / label.name, folder / "second_masks" / label.name
+        for path in (*copies, folder / "renamed" / f"subject-{number}.nii.gz"):
             path.parent.mkdir(exist_ok=True)
             shutil.copy(label, path)
         flat = folder / "flat" / f"p{number}_seg.nii.gz"

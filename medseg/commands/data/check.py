@@ -17,7 +17,7 @@ from medseg.checking.check import check_set
 from medseg.commands.data.options import CheckOptions
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import write_json
+from medseg.core.files import check_folder, write_json
 from medseg.core.progress import Callback, silent, track
 from medseg.core.wording import counted, summary_line
 from medseg.datasets.find_data import find_data
@@ -103,6 +103,7 @@ def check(
     if options.orientation not in ("canonical", "stored"):
         raise PlanError(f"orientation is {options.orientation!r}; valid are canonical, stored.")
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
+    check_folder(_output_folder(Path(data), Path(workspace), options))
     data_set = find_data(Path(data), options.data)
     with open_engine(options.cluster, callback) as engine:
         return _check(data_set, orientation, Path(workspace), options, engine, callback)
@@ -123,8 +124,7 @@ def _check(
     not_listed = {problem.id for problem in data_set.problems if isinstance(problem, LeftOut)}
     cases = sorted({case.id for case in data_set.cases} | not_listed)
     left_out = sorted({finding.case for finding in findings if finding.severity == "error"} & {*cases})
-    name = data_set.folder.resolve().name or "dataset"
-    folder = options.output or workspace / "checks" / name
+    name, folder = _name_of(data_set.folder), _output_folder(data_set.folder, workspace, options)
     notes = [_without(text, data_set.folder) for text in data_set.problems if not isinstance(text, LeftOut)]
     notes += [*surveyed.notes, *_refused_values(data_set, surveyed)]
     result = CheckResult(findings, cases, left_out, notes, folder / JSON, folder / PAGE)
@@ -133,6 +133,14 @@ def _check(
     facts = CheckFacts(name, [*understood.items()], len(cases), left_out, notes)
     write_page(result.page_path, check_page(facts, findings, _pictures(findings, data_set, engine, callback)))
     return result
+
+
+def _name_of(data: Path) -> str:
+    return data.resolve().name or "dataset"
+
+
+def _output_folder(data: Path, workspace: Path, options: CheckOptions) -> Path:
+    return options.output or workspace / "checks" / _name_of(data)
 
 
 def _refused_values(data_set: DataSet, surveyed: Survey) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.commands.data.labelme_coco import ImageEntries, coco_content, image_entries
 from medseg.commands.data.options import LabelmeOptions
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import atomic, atomic_folder, write_json
+from medseg.core.files import atomic, atomic_folder, check_folder, write_json
 from medseg.core.json_text import parse_json
 from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
@@ -159,7 +159,8 @@ def _has_shapes(path: Path) -> bool:
 
 
 def _check_output(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    check_folder(output)
+    if output.exists() and any(output.iterdir()):
         raise DataError(f"{output} is there already and not an empty folder.", "Name a new folder, or delete it.")
 
 

@@ -14,7 +14,7 @@ from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.planned_networks import check_networks
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import remove_temporaries
+from medseg.core.files import check_folder, remove_temporaries
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.replacing import finish_replacing, replacing_together
@@ -98,6 +98,7 @@ def plan(
     options = options or PlanOptions()
     _check_choices(options)
     folder, home = Path(data), Workspace(Path(workspace))
+    check_folder(home.plans)
     path = home.plans / f"{_checked_name(name) if name else _name_of(folder)}.yaml"
     finish_replacing(home.plans)
     if path.exists() and not options.replace:

@@ -17,6 +17,7 @@ from medseg.commands.predict.result import PredictResult
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import TrainResult, train
 from medseg.core.errors import DataError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import summary_line
 from medseg.evaluation.result import Evaluation
@@ -72,6 +73,7 @@ def demo(
         DataError: `folder` holds something other than an earlier demonstration.
     """
     workspace = Path(folder)
+    check_folder(workspace)
     if workspace.exists() and any(workspace.iterdir()) and not (workspace / _MARK).exists():
         raise DataError(f"{workspace} is not empty.", "Name another folder: medseg demo FOLDER")
     shutil.rmtree(workspace, ignore_errors=True)

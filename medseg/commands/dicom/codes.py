@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medseg.core.csv_text import csv_text
 from medseg.core.errors import PlanError
-from medseg.core.files import write_text
+from medseg.core.files import check_folder, write_text
 from medseg.delivery.dicom.codes import COLUMNS, Entry, nearest, table_entries
 from medseg.plans.terminology import Coding
 
@@ -45,6 +45,7 @@ def write_codes(path: Path, entries: list[Entry]) -> int:
     Returns:
         How many lines were written.
     """
+    check_folder(path.parent)
     codings = {name: coding for entry in entries for name, coding in entry.sided().items()}
     rows = [[name, *_cells(coding)] for name, coding in codings.items()]
     write_text(path, csv_text(["structure", *COLUMNS], rows))

@@ -9,6 +9,7 @@ import numpy as np
 
 from medseg.commands.dicom.options import DicomOutOptions
 from medseg.core.errors import DataError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.datasets.option_values import parse_structures
@@ -71,6 +72,7 @@ def dicom(
         DataError: the series cannot be referred to, or the labels lie on another grid.
     """
     options, path, source = options or DicomOutOptions(), Path(labels), Path(source)
+    check_folder(Path(output))
     forms = (wanted_forms(options.write) or {"seg"}) - {LABELS}
     if not forms:
         raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct, report or sheet.")

@@ -21,6 +21,7 @@ from medseg.commands.evaluate.structures import (
 )
 from medseg.core.case import Case, parse_row, rows_by_case
 from medseg.core.errors import DataError
+from medseg.core.files import check_folder
 from medseg.core.labels import Labels
 from medseg.core.progress import Callback, silent
 from medseg.datasets.data_options import DataOptions
@@ -93,6 +94,9 @@ def _evaluate(
     answers = read_labels_file(_folder_of(prediction))
     if options.output is None:
         _refuse_exchanged(prediction, reference)
+    else:
+        check_folder(options.output)
+    _refuse_same(prediction, options.others)
     pairs = _pairs(predictions, references, options, answers)
     if labels is None and answers is not None:
         check_references(pairs, answers, references.labels, _folder_of(reference), options)
@@ -210,6 +214,19 @@ def _refuse_exchanged(prediction: Path, reference: Path) -> None:
             f"{reference} holds answers of medseg predict, and {prediction} does not: the two seem to be exchanged.",
             f"Expected the answers first, then the references: `medseg evaluate {first} {second}`. If they are meant "
             "as they stand, say where the scores belong: --output FOLDER",
+        )
+
+
+def _refuse_same(prediction: Path, others: Sequence[Path]) -> None:
+    """Refuse to compare predictions with themselves: every difference would be 0, as if two models agreed.
+
+    Raises:
+        DataError: one of the other paths leads to the same file or folder.
+    """
+    if any(other.exists() and prediction.samefile(other) for other in others):
+        raise DataError(
+            f"{prediction} would be compared with itself.",
+            "Expected other predictions of the same cases: --compare OTHER",
         )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from medseg.commands.models.options import ExportOptions, PackageOptions
 from medseg.core.errors import ModelError
+from medseg.core.files import check_folder
 from medseg.models.model import Model
 from medseg.models.open import load_model
 from medseg.models.workspace import Workspace
@@ -48,9 +49,11 @@ def check_suffix(output: Path, suffix: str) -> None:
         suffix: with which it has to end.
 
     Raises:
-        ModelError: it ends otherwise.
+        ModelError: it ends otherwise, or is a folder.
+        DataError: it would lie in a file.
     """
     if output.suffix == suffix and not output.is_dir():
+        check_folder(output.parent)
         return
     if output.is_dir():
         raise ModelError(f"{output} is a folder.", f"Name a file in it, such as {output / f'model{suffix}'}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from medseg.commands.models.choice import check_suffix, load_chosen
 from medseg.commands.models.options import ExportOptions
 from medseg.core.errors import ModelError
+from medseg.core.files import check_folder
 from medseg.models.model import Model
 from medseg.models.onnx_export import Exported, check_can_export, export_fold
 
@@ -76,7 +77,8 @@ def _export_bundle(
     from medseg.inference.monai_bundle.workflow import PROGRAM, notes_on
     from medseg.inference.monai_bundle.write import METADATA, write_bundle
 
-    is_free = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    check_folder(output)
+    is_free = not output.exists() or not any(output.iterdir())
     is_bundle = (output / METADATA).is_file()
     if not (is_free or (is_bundle and options.replace)):
         advice = " or replace it with --force." if is_bundle else "."

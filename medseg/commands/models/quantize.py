@@ -25,7 +25,6 @@ from medseg.inference.backends.int8 import check_computes_int8
 from medseg.models.quantization import Quantization, write_quantization
 from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
 from medseg.models.workspace import Workspace, plan_cases
-from medseg.networks.device import int8_weight_bits
 from medseg.plans.file import load_plan
 
 
@@ -73,11 +72,9 @@ def quantize(
             quantized.
     """
     options, space = options or QuantizeOptions(), Workspace(Path(workspace))
-    check_computes_int8(torch.device("cpu"), "openvino")
+    of_processor = check_computes_int8(torch.device("cpu"), "openvino")
     if find_spec("nncf") is None:
         raise PlanError("Quantizing needs NNCF, which is not installed.", pip_install("int8"))
-    of_processor = int8_weight_bits()
-    assert of_processor is not None  # or it would have been refused
     weight_bits = 7 if options.any_processor else of_processor
     path = space.model_path(model, options.configuration, option="")
     folds: dict[str, Quantization] = {}

@@ -17,6 +17,7 @@ from medseg import __version__
 from medseg.core.case import Case
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
 from medseg.core.progress import Callback, track
+from medseg.core.wording import lines_of
 from medseg.evaluation.overlap import confusion, overlaps
 from medseg.inference.predictor import Predictor
 from medseg.inference.tiles import Views
@@ -155,7 +156,7 @@ def _calibration(predictor: Predictor, cases: Sequence[Case], callback: Callback
             made.tiles.append(views.cut(image, views.batch((2 * number + 1) * len(views) // (2 * count), 1)))
         made.cases.append(case.id)
     if not made.tiles:
-        raise DataError("No training case could be read:\n  " + "\n  ".join(made.failed.values()))
+        raise DataError(f"No training case could be read:{lines_of(made.failed)}")
     return made
 
 
@@ -228,7 +229,7 @@ def _evidence(
     pairs = {name: (before.mean_dice(name, cases), after.mean_dice(name, cases)) for name in names}
     known = [pair for pair in pairs.values() if pair != (None, None)]
     if not known:
-        whys = "".join(f"\n  {case}: {why}" for case, why in (before.failed | after.failed).items())
+        whys = lines_of(before.failed | after.failed)
         raise DataError(f"No validation case could be scored: nothing shows what 8 bits cost.{whys}")
     return Evidence(
         beside=beside,

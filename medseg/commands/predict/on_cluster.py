@@ -170,12 +170,15 @@ class OnCluster:
         for done, ((case, _), result) in enumerate(track(results, "predict", len(items), callback), start=1):
             if isinstance(result, MedsegError):
                 outcomes.append(Outcome(case, problem=str(result)))
+                ledger.note_failed(case)
                 continue
             outcomes.append(result.outcome)
             add_notes(self.predictor.notes, result.notes)
             if result.entry is not None:  # a worker that has answered nothing does not know yet what it computes with
                 self.parts += [] if result.computed_with in self.parts else [result.computed_with]
                 ledger.note(result.entry)
+            else:
+                ledger.note_failed(case)
             if info := doubtful(result.outcome):
                 callback(Progress("predict", done, len(items), info))
         return outcomes

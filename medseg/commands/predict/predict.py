@@ -23,11 +23,12 @@ from medseg.commands.predict.result import PredictResult
 from medseg.commands.predict.volume_tables import check_workbook, remove_volume_tables, write_volume_tables
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
-from medseg.delivery.answers.earlier import move_aside, move_changed_aside
+from medseg.delivery.answers.earlier import TABLES_BESIDE, move_aside, move_others_aside
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, format_named
 from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.instances import Instances, write_table
@@ -142,10 +143,13 @@ def predict_with(
     ):
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
-        moved = _clear(output, remaining, ledger.changed(chain(*(files[case.id] for case in remaining))))
+        moved = _clear(ledger, remaining, ledger.of_others({case.id: files[case.id] for case in remaining}))
         if (again := _replaced(ledger, cases, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": again}))
-        outcomes = [*kept.values(), *(answer(remaining, forms, ledger, callback) if remaining else ())]
+        outcomes = [*kept.values()]
+        if remaining:
+            with ledger.answering(remaining):
+                outcomes += answer(remaining, forms, ledger, callback)
         notes = [*moved, *scans.notes]
         notes += _notes(predictors, options, cases, forms)
         if options.instances:
@@ -161,20 +165,23 @@ def predict_with(
     return result
 
 
-def _clear(output: Path, remaining: Sequence[Case], changed: Sequence[Path]) -> list[str]:
+def _clear(ledger: PredictionLedger, remaining: Sequence[Case], of_others: Sequence[Path]) -> list[str]:
     """Remove or move aside what describes answers that are about to be replaced: a run may be killed at any moment.
 
     Args:
-        output: the folder of the answers.
+        ledger: the ledger of the folder of the answers.
         remaining: the cases whose answers are replaced.
-        changed: files of these answers that somebody changed, which are moved aside as well.
+        of_others: files of these answers that somebody changed or added, which are moved aside as well.
 
     Returns:
         Sentences on what was moved.
     """
     if not remaining:
         return []
-    moved = [text for text in (move_aside(output), move_changed_aside(output, changed)) if text]
+    output = ledger.folder
+    if ledger.is_new:
+        of_others = [*of_others, *(output / name for name in TABLES_BESIDE if (output / name).is_file())]
+    moved = [text for text in (move_aside(output), move_others_aside(output, of_others)) if text]
     remove_volume_tables(output)
     (output / OBJECTS_TABLE).unlink(missing_ok=True)
     remove_earlier(output, remaining)
@@ -290,7 +297,12 @@ def _segment_noted(
     def on_written(outcome: Outcome) -> None:
         ledger.note(finished_entry(ledger.folder, outcome.case, outcome.files, about_answer(outcome)))
 
-    return [*segment(predictors, cases, ledger.folder, callback, on_written=on_written, forms=forms)]
+    outcomes = []
+    for outcome in segment(predictors, cases, ledger.folder, callback, on_written=on_written, forms=forms):
+        outcomes.append(outcome)
+        if outcome.problem is not None:
+            ledger.note_failed(outcome.case)
+    return outcomes
 
 
 def about_answer(outcome: Outcome) -> dict[str, Any]:
@@ -343,8 +355,7 @@ def _prepare_folder(source: Path, output: Path, cases: Sequence[Case], form: Ans
     Raises:
         DataError: one would, or the folder is a file.
     """
-    if output.exists() and not output.is_dir():
-        raise DataError(f"{output} is a file; expected a folder for the answers.")
+    check_folder(output)
     if source.is_dir() and source.resolve() == output.resolve():
         raise DataError(
             f"The answers would be written among the scans in {output}.", "Name another folder for the answers."

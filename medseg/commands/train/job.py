@@ -17,7 +17,7 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError, ModelError, PlanError
 from medseg.core.machine.host_memory import free_host_bytes
 from medseg.core.progress import Progress
-from medseg.core.wording import counted
+from medseg.core.wording import counted, lines_of
 from medseg.models.model import Model, input_channels, make_network
 from medseg.models.run import check_factory
 from medseg.models.workspace import plan_cases
@@ -147,7 +147,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     on_host = [sample for sample in loaded if sample.case.id in ids]
     held_out = [sample for sample in loaded if sample.case.id not in ids]
     if not on_host:
-        raise DataError("No training case could be read:\n  " + "\n  ".join(failed.values()))
+        raise DataError(f"No training case could be read:{lines_of(failed)}")
     samples, placement = place_samples(on_host, device, free_host_bytes(), _planned_gigabytes(plan))
     course, length = _course(run, options, on_host)
     precision = choose_precision(plan.training.precision, device)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import ModelError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.progress import Callback
 from medseg.models.model import NetworkFactory
 from medseg.models.record import RunRecord
@@ -91,6 +92,8 @@ def find_run(request: Request) -> Run:
     """
     options = request.options
     options.check()
+    for folder in (request.workspace.runs, request.workspace.cache):
+        check_folder(folder)
     plan_path = request.workspace.plan_path(request.plan)
     plan = load_plan_to_train(plan_path, [] if options.continues else options.overrides, options.recipe)
     _check_length(plan, options)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medseg.commands.view.options import ViewOptions
 from medseg.core.errors import DataError
+from medseg.core.files import check_folder
 from medseg.core.image import Image, describe_grid_difference
 from medseg.core.labels import Labels
 from medseg.datasets.option_values import parse_structures
@@ -205,8 +206,9 @@ def _check_output(page: Path, inputs: Sequence[Path]) -> None:
     """Refuse to replace a scan or label file by the page.
 
     Raises:
-        DataError: the page has the path of one of them.
+        DataError: the page has the path of one of them, or would lie in a file.
     """
+    check_folder(page.parent)
     if page.exists() and any(path.exists() and page.samefile(path) for path in inputs):
         raise DataError(f"{page} is one of the files to look at; the page would replace it.", "Name another --output.")
 

@@ -12,6 +12,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -80,7 +81,8 @@ class Snapshot:
 def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
     """Return the studies in a folder, by name, and the names of files that are not a study.
 
-    A folder, a zip, or a scan in one file is a study; so are CASE_0000, CASE_0001, ... for a model of several channels.
+    A folder, a zip, or a scan in one file is a study; so are CASE_0000, CASE_0001, ... for a model of several channels,
+    and a header with the file of its data.
 
     Args:
         folder: the watched folder.
@@ -107,7 +109,17 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
             others.append(entry.name)
     for (stem, _), paths in groups.items():
         arrivals.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
+    if others:
+        scans = [path for arrival in arrivals for path in arrival.files]
+        parts = {file for path in scans for file in _parts(path, path.stat().st_mtime_ns)}
+        others = [name for name in others if folder / name not in parts]
     return sorted(arrivals, key=lambda arrival: arrival.name), others
+
+
+@lru_cache(maxsize=1 << 16)
+def _parts(path: Path, changed_ns: int) -> tuple[Path, ...]:
+    """Return the files of a scan; its header is read once, until it changes."""
+    return tuple(files_of(path))
 
 
 def take_snapshot(arrival: Arrival) -> Snapshot:

@@ -29,7 +29,9 @@ from medseg.commands.watch.arrivals import (
 from medseg.commands.watch.options import WatchOptions
 from medseg.commands.watch.state import ANSWERED, WatchState
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError, PlanError
+from medseg.core.files import check_folder
 from medseg.core.progress import Callback, silent
+from medseg.core.wording import first_few
 from medseg.delivery.provenance.manifest import without_uids
 from medseg.inference.predictor import Predictor
 from medseg.models.identity import identity
@@ -100,7 +102,7 @@ def watch(
         while not options.once:
             time.sleep(min(max(options.settle_seconds / 2, _MIN_POLL_SECONDS), _MAX_POLL_SECONDS))
             yield from watcher.round()
-        if watcher.has_open_studies:
+        if watcher.has_open_studies or watcher.has_unnamed_files:
             time.sleep(options.settle_seconds)
             yield from watcher.round()
 
@@ -116,6 +118,7 @@ def _check_folders(source: Path, output: Path) -> None:
             f"One of the folders {output} and {source} is inside the other: answers would be read as studies.",
             "Name a folder for the answers that is outside of the watched one.",
         )
+    check_folder(output)
 
 
 @dataclass
@@ -138,6 +141,7 @@ class _Watcher:
 
     Attributes:
         has_open_studies: whether the last round left a study that may be answered later.
+        has_unnamed_files: whether it saw a file for the first time that is no study.
     """
 
     def __init__(
@@ -157,6 +161,8 @@ class _Watcher:
         self._seen: dict[str, _LastSeen] = {}
         self._decided_now: set[str] = set()  # by this watch, not by an earlier one
         self._noted: set[str] = set()
+        self.has_unnamed_files = False
+        self._others: set[str] = set()  # in the round before
 
     def round(self) -> Iterator[StudyEvent]:
         """Go through all studies once, and yield what happens."""
@@ -166,8 +172,11 @@ class _Watcher:
         except OSError as error:
             yield from self._note(f"{self.source} cannot be listed ({error.strerror}); it is tried again.")
             return
-        if others:
-            named = ", ".join(others[:_MAX_NAMED]) + ", ..." * (len(others) > _MAX_NAMED)
+        # the header of a file with data may arrive after it
+        lasting = [name for name in others if name in self._others]
+        self.has_unnamed_files, self._others = len(lasting) < len(others), set(others)
+        if lasting:
+            named = first_few(lasting, _MAX_NAMED)
             yield from self._note(
                 f"{named}: not a study, by the name. Each DICOM study needs a folder or a zip of its own."
             )

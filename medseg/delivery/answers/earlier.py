@@ -8,7 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from medseg.core.wording import first_few
+from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
+from medseg.delivery.answers.labels_file import NAME as LABELS_FILE
+from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
 from medseg.delivery.provenance import manifest
+from medseg.delivery.provenance.folder_files import VOLUME_TABLES
 from medseg.models.run_files import METRICS, METRICS_CSV, POOLED_CSV, RANKING, REPORT, REPORT_CASES
 
 SCORES = (METRICS, METRICS_CSV, POOLED_CSV, REPORT)
@@ -20,6 +24,8 @@ DESCRIBING = {**dict.fromkeys(SCORES, "evaluate"), RANKING: "rank"}
 index.html anew in every run; its ledger deletes maps and DICOM objects of an answer that is replaced, and the pictures
 of that go with them.
 """
+TABLES_BESIDE = (*VOLUME_TABLES, OBJECTS_TABLE, LABELS_FILE, ITK_SNAP, SLICER)
+"""Files that `predict` writes or deletes in every run; before the first one in a folder, they are somebody else's."""
 
 
 def move_aside(folder: Path) -> str | None:
@@ -66,22 +72,22 @@ def move_report_aside(paths: Mapping[str, Path]) -> str | None:
     return f"{report.name} describes an earlier {seg.name} in {seg.parent}; it is now in {target.name}"
 
 
-def move_changed_aside(folder: Path, changed: Sequence[Path]) -> str | None:
-    """Move answers that somebody changed, and that are about to be replaced, into a new folder `earlier-DATE-TIME`.
+def move_others_aside(folder: Path, of_others: Sequence[Path]) -> str | None:
+    """Move files that somebody else changed or added, and that are about to be replaced, into `earlier-DATE-TIME`.
 
     Args:
         folder: the folder of the answers.
-        changed: files in it.
+        of_others: files in it.
 
     Returns:
         A sentence on what was moved; None if there is nothing to move.
     """
-    if not changed:
+    if not of_others:
         return None
-    names = [path.relative_to(folder).as_posix() for path in changed]
+    names = [path.relative_to(folder).as_posix() for path in of_others]
     target = _move(folder, names)
-    verb, they = ("was", "it is") if len(names) == 1 else ("were", "they are")
-    return f"{first_few(names)} in {folder} {verb} changed since an earlier run; {they} now in {target.name}"
+    they_are = "it is" if len(names) == 1 else "they are"
+    return f"No run of medseg left {first_few(names)} in {folder} as {they_are}; {they_are} now in {target.name}"
 
 
 def _move(folder: Path, names: Iterable[str]) -> Path:

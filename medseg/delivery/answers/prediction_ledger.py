@@ -2,7 +2,8 @@
 
 `predict.jsonl` begins with a line on how the answers are made; one line follows for each finished case. Lines are
 appended as cases finish, so that a kill at any moment loses at most the case it meets; at the end of a run the lines
-are put in the order of the cases.
+are put in the order of the cases. Until then further lines say what lay there before, which cases the run began, whose
+files may be its own, and which of them failed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from medseg.core.replacing import finish_replacing
 from medseg.io.several_files import files_of
 
 LEDGER_NAME = "predict.jsonl"
+_BEFORE, _BEGUN, _FAILED = "before", "begun", "failed"
 _SAMPLED_BYTES = 1 << 16
 
 
@@ -39,6 +42,7 @@ class PredictionLedger:
     Attributes:
         entries: {case: what is known of its answer}, of this run and, if it continues one, of earlier ones.
         replaced: the cases that an earlier run answered and this one begins anew.
+        is_new: whether no earlier run wrote into the folder.
 
     Raises:
         DataError: another run writes there, files without a record lie where the answers go, or the answers to keep
@@ -64,11 +68,9 @@ class PredictionLedger:
                     remove_temporaries(parent, of_answers)
             text = self.path.read_text(encoding="utf-8", errors="replace")
             lines = [value for value in map(_parse, text.splitlines()) if value is not None]
-            self._earlier_files = {
-                entry["case"]: {name: digest for name, digest in entry["files"].items() if _is_below(name)}
-                for entry in lines
-                if _is_entry(entry)
-            }
+            self._earlier_files = _files_in(lines)
+            self.is_new = not lines
+            self._begun = _begun_in(lines)
             if keep and self._continues(lines):
                 self.entries = {entry["case"]: entry for entry in lines if _is_entry(entry)}
                 if not text.endswith("\n"):  # a kill cut the last line short
@@ -76,7 +78,7 @@ class PredictionLedger:
             else:
                 self.replaced = tuple(self._earlier_files)
                 self._stream.truncate(0)
-                self._append(self.made_by)
+                self._append(self.made_by, *([{_BEFORE: self._earlier_files}] if self._earlier_files else []))
         except BaseException:
             self._stream.close()
             raise
@@ -104,15 +106,36 @@ class PredictionLedger:
         except OSError:
             return False
 
-    def changed(self, answers: Iterable[Path]) -> list[Path]:
-        """Return those of some files that an earlier run wrote and somebody changed since, as who corrects an answer.
+    @contextmanager
+    def answering(self, cases: Iterable[Case]) -> Iterator[None]:
+        """Note that some cases are answered in a block: what a kill leaves of them is then known to be this run's own.
 
         Args:
-            answers: files that this run will write.
+            cases: the cases.
         """
-        digests = {name: digest for files in self._earlier_files.values() for name, digest in files.items()}
-        names = {path: digests.get(path.relative_to(self.folder).as_posix()) for path in answers}
-        return [path for path, digest in names.items() if digest and path.is_file() and content_hash(path) != digest]
+        self._append({_BEGUN: [case.id for case in cases]})
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # such as a full disk, of which the exception tells
+                self._append({_BEGUN: []})  # a run that is stopped in order leaves nothing half done
+            raise
+
+    def of_others(self, files: Mapping[str, Sequence[Path]]) -> list[Path]:
+        """Return those of some files that no earlier run left as they are: somebody corrected or added them.
+
+        Args:
+            files: {case: files that this run will write}.
+        """
+        recorded = [*self._earlier_files.values(), *(entry["files"] for entry in self.entries.values())]
+        digests = {name: digest for files in recorded for name, digest in files.items()}
+        found = []
+        for case, paths in files.items():
+            for path in filter(Path.is_file, paths):
+                digest = digests.get(path.relative_to(self.folder).as_posix())
+                if (digest is None and case not in self._begun) or (digest and content_hash(path) != digest):
+                    found.append(path)
+        return found
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Note that a case is finished.
@@ -129,6 +152,15 @@ class PredictionLedger:
         with self._lock:
             self.entries[entry["case"]] = dict(entry)
             self._append(entry)
+
+    def note_failed(self, case: Case) -> None:
+        """Note that a case has no answer: what lies in its place later is not of this run.
+
+        Args:
+            case: the case.
+        """
+        with self._lock:
+            self._append({_FAILED: case.id})
 
     def close(self, cases: Iterable[Case]) -> None:
         """Put the ledger in the order of the cases: a run in two parts leaves the same ledger as one in one part."""
@@ -168,8 +200,8 @@ class PredictionLedger:
             )
         return True
 
-    def _append(self, value: Mapping[str, Any]) -> None:
-        self._stream.write(_line(value))
+    def _append(self, *values: Mapping[str, Any]) -> None:
+        self._stream.write("".join(map(_line, values)))
         self._stream.flush()
 
 
@@ -217,6 +249,24 @@ def _parse(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _files_in(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return {case: {file of its answer: hash}} of what runs left: the last, and those that it was to replace."""
+    before = [line[_BEFORE] for line in lines if isinstance(line.get(_BEFORE), dict)]
+    answers = [(case, files) for earlier in before for case, files in earlier.items() if isinstance(files, dict)]
+    answers += [(line["case"], line["files"]) for line in lines if _is_entry(line)]
+    return {case: {name: digest for name, digest in files.items() if _is_below(name)} for case, files in answers}
+
+
+def _begun_in(lines: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the cases that a killed run may have left files of without listing them."""
+    begun: set[str] = set()
+    for line in lines:
+        if isinstance(line.get(_BEGUN), list):
+            begun = {str(case) for case in line[_BEGUN]}
+        begun -= {str(line[key]) for key in ("case", _FAILED) if key in line}
+    return begun
 
 
 def _is_entry(value: Mapping[str, Any]) -> bool:

@@ -78,7 +78,11 @@ FOLDER_FILES: dict[FolderKind, tuple[FileNote, ...]] = {
         FileNote("pooled.csv", "scores over the voxels of all cases together"),
         FileNote("report.html", "the scores as a page, with pictures of cases"),
         FileNote("report_cases/", "what its pictures lead to: CASE.html shows a scan with answer and reference"),
-        FileNote("earlier-DATE-TIME/", "scores, ranking and corrections of replaced answers", ("earlier-*/",)),
+        FileNote(
+            "earlier-DATE-TIME/",
+            "what new answers replaced: scores, ranking, corrections, files of others",
+            ("earlier-*/",),
+        ),
         FileNote(
             "predict.jsonl",
             "how the answers were made, and which cases are finished; medseg predict --continue goes by it",

@@ -6,6 +6,7 @@ It has to be asked for; `auto` never means it.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal
 
 import torch
 
@@ -19,12 +20,15 @@ from medseg.networks.device import int8_weight_bits
 _OTHERWISE = "--set inference.precision=auto computes it otherwise."
 
 
-def check_computes_int8(device: torch.device, backend: str) -> None:
-    """Refuse to compute in 8 bits where it cannot be done, or not rightly.
+def check_computes_int8(device: torch.device, backend: str) -> Literal[7, 8]:
+    """Refuse to compute in 8 bits where it cannot be done, or not rightly; else return how many bits weights may have.
 
     Args:
         device: to compute on.
         backend: `inference.backend` of the plan.
+
+    Returns:
+        8, or 7 where sums of products with 8 bits could overflow.
 
     Raises:
         PlanError: it is no CPU, not OpenVINO computes, or the processor is of a make that was not tried.
@@ -36,8 +40,10 @@ def check_computes_int8(device: torch.device, backend: str) -> None:
         raise PlanError(f"{what}; inference.backend is torch.", f"Set that to auto, or: {_OTHERWISE}")
     if find_spec("openvino") is None:
         raise PlanError(f"{what}, and which is not installed.", f"{pip_install('openvino')}, or: {_OTHERWISE}")
-    if int8_weight_bits() is None:
+    weight_bits = int8_weight_bits()
+    if weight_bits is None:
         raise PlanError(f"{what}; medseg has tried that on x86 processors alone, and this is no such one.", _OTHERWISE)
+    return weight_bits
 
 
 def check_int8(model: Model, device: torch.device) -> None:
@@ -51,24 +57,24 @@ def check_int8(model: Model, device: torch.device) -> None:
         PlanError: int8 cannot be computed here.
         ModelError: a fold was not quantized, or not for this processor, has other weights since, or lost too much Dice.
     """
-    check_computes_int8(device, model.plan.inference.backend)
+    weight_bits = check_computes_int8(device, model.plan.inference.backend)
     quantizations = model.quantizations or (None,) * len(model.folds)
     for fold, network, quantization in zip(model.folds, model.networks, quantizations, strict=True):
-        problem = _problem(quantization, network)
+        problem = _problem(quantization, network, weight_bits)
         if problem is not None:
             raise ModelError(
                 f"inference.precision is int8, and fold {fold} of {model.folder} {problem}.",
-                f"{_command(model, fold)} {_OTHERWISE}",
+                f"{_command(model, fold, weight_bits)} {_OTHERWISE}",
             )
 
 
-def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str | None:
-    """Return why a fold is not to be computed in 8 bits; None if it may be."""
+def _problem(quantization: Quantization | None, network: torch.nn.Module, weight_bits: Literal[7, 8]) -> str | None:
+    """Return why a fold is not to be computed in 8 bits with weights of so many; None if it may be."""
     if quantization is None:
         return "is not quantized"
     if quantization.network != network_identity(network):
         return "has other weights than when it was quantized"
-    if quantization.weight_bits == 8 and int8_weight_bits() == 7:
+    if quantization.weight_bits > weight_bits:
         return (
             "has weights of 8 bits, for processors with VNNI or AMX: sums of their products would overflow on this one "
             "(or ONEDNN_MAX_CPU_ISA keeps it from using them)"
@@ -82,10 +88,10 @@ def _problem(quantization: Quantization | None, network: torch.nn.Module) -> str
     return None
 
 
-def _command(model: Model, fold: str) -> str:
+def _command(model: Model, fold: str, weight_bits: Literal[7, 8]) -> str:
     """Return the sentence that says how a fold is quantized."""
     if model.folder.is_file():
-        command = "medseg quantize --any-processor" if int8_weight_bits() == 7 else "medseg quantize"
+        command = "medseg quantize --any-processor" if weight_bits == 7 else "medseg quantize"
         return f"Run `{command}` where the run of the package was trained, then pack it again."
     name = f"{model.folder.parent.name}/{model.folder.name}"
     return f"`medseg quantize {name} --folds {fold}` does that, where the data set is at hand."

@@ -26,7 +26,7 @@ with without_telemetry():
 _KIND = "FakeQuantize"
 _STATISTICS = "MVN"
 """OpenVINO's kind of the layers that take mean and variance of instance normalization."""
-_PRODUCT = "MatMul"
+_PRODUCT, _ATTENTION = "MatMul", "ScaledDotProductAttention"
 
 
 def fit_roundings(
@@ -77,8 +77,11 @@ def _products_of_activations(graph: Model) -> list[str]:
     return [
         node.get_friendly_name()
         for node in layers_of(graph)
-        if node.get_type_name() == _PRODUCT
-        and all(value.get_node().get_type_name() != "Constant" for value in node.input_values())
+        if node.get_type_name() == _ATTENTION
+        or (
+            node.get_type_name() == _PRODUCT
+            and all(value.get_node().get_type_name() != "Constant" for value in node.input_values())
+        )
     ]
 
 

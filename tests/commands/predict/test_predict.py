@@ -132,11 +132,26 @@ def test_what_is_finished_and_whole_is_left_alone(tmp_path: Path, scans: Path, s
     assert result.kept == ("scan002", "scan003", "scan004")
     assert list(result.files) == [f"scan{number:03d}" for number in range(5)]
     (earlier,) = out.glob("earlier-*")
-    assert any(f"scan001.nii.gz in {out} was changed since an earlier run" in note for note in result.notes)
+    assert any(f"No run of medseg left scan001.nii.gz in {out} as it is" in note for note in result.notes)
     assert contents(earlier) == {"scan001.nii.gz": whole["scan001.nii.gz"][:-20]}, "perhaps corrected by hand"
     shutil.rmtree(earlier)
     whole["README.txt"] = (out / "README.txt").read_bytes()  # it names that folder
     assert contents(out) == {**whole, ".0123abcd.mine.txt": b"not ours"}
+
+
+def test_what_somebody_put_among_the_answers_is_moved_aside(tmp_path: Path, scans: Path, small_model: Path) -> None:
+    out, bad = tmp_path / "out", scans / "scan003_0000.nii.gz"
+    out.mkdir()
+    (out / "volumes.csv").write_text("mine")
+    scan = bad.read_bytes()
+    bad.write_bytes(b"not there in full")
+    assert list(run(scans, out, small_model).failed) == ["scan003"]
+    (out / "scan003.nii.gz").write_bytes(b"drawn by hand")
+    bad.write_bytes(scan)
+    notes = run(scans, out, small_model).notes
+    assert [note for note in notes if note.startswith(f"No run of medseg left scan003.nii.gz in {out} as it is; it is")]
+    moved = {name: text for folder in out.glob("earlier-*") for name, text in contents(folder).items()}
+    assert moved == {"volumes.csv": b"mine", "scan003.nii.gz": b"drawn by hand"}
 
 
 def test_a_scan_that_was_replaced_is_segmented_again(tmp_path: Path, scans: Path, small_model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -306,6 +307,16 @@ def test_a_budget_is_divided(
     monkeypatch.setattr(budget, "measured_step_seconds", lambda *_: 0.1)  # the least is twenty steps
     with pytest.raises(PlanError, match=r"3d_lowres, fold 0 \(1 of 2\)"):
         go(tmp_path, budget_seconds=2.0)
+
+
+def test_a_budget_is_refused_where_a_fold_of_the_stage_before_was_begun_without_one(workspace: Path) -> None:
+    shutil.rmtree(fold(workspace, LATER))
+    record = fold(workspace, LOW, 1) / "run.json"
+    write_json(record, {**json.loads(record.read_text()), "finished": False})
+    with pytest.raises(PlanError, match=r"fold_1, of the stage before, was begun without a budget") as told:
+        go(workspace, budget_seconds=60.0)
+    assert f"`{RunFolder(workspace / 'runs' / 'toy' / LOW).fold('1').resume_command}`" in str(told.value)
+    assert not (fold(workspace, LATER) / "asked.json").exists(), "nothing was begun"
 
 
 def set_plan(workspace: Path, change: Callable[[Any], None]) -> None:

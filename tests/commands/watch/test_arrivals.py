@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_hash_of, take_snapshot
@@ -31,6 +33,15 @@ def test_folders_zips_and_scans_are_studies(tmp_path: Path, channels: int, expec
     assert {one.name: one.stem for one in found} == expected
     assert others == ["IM1.dcm", "readme.txt"]
     assert len(found[0].files) == channels
+
+
+def test_the_data_of_a_header_are_not_named_as_no_study(tmp_path: Path) -> None:
+    files(tmp_path, "b.mhd", "b.raw", "c.raw")
+    nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2), np.uint8), np.eye(4)), tmp_path / "a.hdr")
+    (tmp_path / "b.mhd").write_text("NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = b.raw\n")
+    found, others = arrivals_in(tmp_path, 1)
+    assert [one.name for one in found] == ["a.hdr", "b.mhd"]
+    assert others == ["c.raw"]
 
 
 def test_a_snapshot_changes_with_every_file(tmp_path: Path) -> None:

@@ -62,6 +62,15 @@ def test_each_study_has_a_folder_of_answers_and_is_answered_once(place: Path, sm
     assert times(place / "out") == before
 
 
+def test_one_look_names_what_is_no_study_also_where_nothing_else_is_there(place: Path, small_model: Path) -> None:
+    (place / "in" / "IM1.dcm").write_text("a slice")
+    (event,) = once(place, small_model)
+    assert (event.state, event.message) == (
+        "note",
+        "IM1.dcm: not a study, by the name. Each DICOM study needs a folder or a zip of its own.",
+    )
+
+
 def test_two_studies_of_one_name_and_a_folder_that_no_watch_made(place: Path, small_model: Path) -> None:
     scan(place / "in" / "a.nii.gz", 1)
     scan(place / "in" / "a.nii", 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,11 +51,64 @@ def test_a_corrected_answer_is_known_until_it_is_made_again(tmp_path: Path, case
     answer = answered(tmp_path / "out", case)
     for keep in (True, False):
         with PredictionLedger(tmp_path / "out", MADE_BY, keep, [answer]) as ledger:
-            assert ledger.changed([answer, answer.with_name("b.nii.gz")]) == []
+            assert ledger.of_others({"a": [answer, answer.with_name("b.nii.gz")]}) == []
             answer.write_bytes(b"corrected" if keep else b"corrected again")
-            assert ledger.changed([answer]) == [answer]
+            assert ledger.of_others({"a": [answer]}) == [answer]
             ledger.note(finished_entry(ledger.folder, case, [answer], {}))
-            assert ledger.changed([answer]) == []
+            assert ledger.of_others({"a": [answer]}) == []
+
+
+def stop(folder: Path, *begun: Case, keep: bool, killed: bool, failed: Sequence[Case] = ()) -> None:
+    """Begin cases, and stop before any is answered: in order, or as a kill leaves the ledger."""
+    with PredictionLedger(folder, MADE_BY, keep, []) as ledger, suppress(KeyboardInterrupt), ledger.answering(begun):
+        for case in failed:
+            ledger.note_failed(case)
+        left = ledger.path.read_bytes()
+        raise KeyboardInterrupt
+    if killed:
+        ledger.path.write_bytes(left)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_file_that_no_run_wrote_is_told_from_what_a_killed_run_left(tmp_path: Path, case: Case, keep: bool) -> None:
+    answer = answered(tmp_path / "out", case)
+    drawn, half_done = (answer.with_name(f"{name}.nii.gz") for name in ("drawn", "half_done"))
+    stop(answer.parent, Case("half_done", "half_done", case.channels), keep=True, killed=True)
+    half_done.write_bytes(b"answer")
+    drawn.write_bytes(b"label")
+    files = {name: [answer.with_name(f"{name}.nii.gz")] for name in ("a", "drawn", "half_done", "absent")}
+    with PredictionLedger(answer.parent, MADE_BY, keep, [path for paths in files.values() for path in paths]) as ledger:
+        assert ledger.of_others(files) == [drawn]
+        ledger.close([case])
+    assert "begun" not in (answer.parent / LEDGER_NAME).read_text()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("killed", [True, False])
+def test_answers_that_a_run_was_to_replace_are_still_known(
+    tmp_path: Path, case: Case, keep: bool, killed: bool
+) -> None:
+    """However that run ended, and also if a second one ended like it."""
+    answer = answered(tmp_path / "out", case)
+    for _ in range(2):
+        stop(answer.parent, case, keep=False, killed=killed)
+    with PredictionLedger(answer.parent, MADE_BY, keep, [answer]) as ledger:
+        assert ledger.of_others({"a": [answer]}) == []
+        assert ledger.replaced == (() if keep else ("a",))
+        answer.write_bytes(b"corrected")
+        assert ledger.of_others({"a": [answer]}) == [answer]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_label_for_a_case_that_has_no_answer_is_not_taken_for_what_was_left(
+    tmp_path: Path, case: Case, killed: bool
+) -> None:
+    answer, other = answered(tmp_path / "out", case), Case("b", "b", case.channels)
+    stop(answer.parent, other, keep=True, killed=killed, failed=[other] if killed else [])
+    drawn = answer.with_name("b.nii.gz")
+    drawn.write_bytes(b"label")
+    with PredictionLedger(answer.parent, MADE_BY, True, [drawn]) as ledger:
+        assert ledger.of_others({"b": [drawn]}) == [drawn]
 
 
 def test_a_line_that_was_cut_short_costs_only_its_case(tmp_path: Path, case: Case) -> None:

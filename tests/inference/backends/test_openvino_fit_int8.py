@@ -12,6 +12,8 @@ from typing import Literal
 import pytest
 import torch
 from tiny_networks import plan_of, some_network
+from torch import nn
+from torch.nn import functional
 
 from medseg.models.quantization import Quantization, Rounding
 from medseg.networks.device import int8_weight_bits
@@ -23,7 +25,7 @@ if int8_weight_bits() is None:
 pytest.importorskip("openvino", reason="OpenVINO is an option: pip install 'medseg[openvino]'")
 from medseg.inference.backends.openvino_backend import network_graph, openvino_forward
 from medseg.inference.backends.openvino_fit_int8 import fit_roundings
-from medseg.inference.backends.openvino_int8 import graph_hash, insert_roundings
+from medseg.inference.backends.openvino_int8 import graph_hash, insert_roundings, layers_of
 
 
 def quantization_with(graph: str, roundings: list[Rounding]) -> Quantization:
@@ -78,6 +80,33 @@ def test_weights_of_7_bits_fill_half_of_the_range() -> None:
     for one, other in zip(whole, half, strict=True):
         doubled = bool(one.shape)  # a range a channel: weights
         assert other.high == pytest.approx([high * (2 if doubled else 1) for high in one.high], rel=0.01)
+
+
+class Attending(nn.Module):
+    """A convolution, attention among all pixels, and logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 2, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        values = self.first(image)
+        tokens = values.flatten(2).transpose(1, 2)[:, None]
+        mixed = functional.scaled_dot_product_attention(tokens, tokens, tokens)
+        return [self.last(mixed[:, 0].transpose(1, 2).reshape(values.shape))]
+
+
+def test_products_of_two_activations_have_no_weights_of_7_bits() -> None:
+    network, tiles = Attending().eval(), [torch.randn(1, 1, 8, 8) for _ in range(3)]
+    layers = layers_of(network_graph(network, 1, (8, 8)))
+    products = {number for number, layer in enumerate(layers) if layer.get_type_name() == "ScaledDotProductAttention"}
+    assert products, "OpenVINO computes it as one layer"
+    rounded = [
+        {number for rounding in fit_roundings(network, tiles, weight_bits=bits)[1] for number, _ in rounding.inputs}
+        for bits in (8, 7)
+    ]
+    assert products <= rounded[0], "or there would be nothing to leave alone"
+    assert not products & rounded[1]
 
 
 _ELSEWHERE = """
