@@ -13,6 +13,7 @@ from medseg.core.errors import ModelError
 from medseg.core.files import saving
 from medseg.core.replacing import finish_replacing
 from medseg.models.model import Model, NetworkFactory, filled_network, overrides_for
+from medseg.models.nnunet.folder import answering
 from medseg.models.quantization import read_quantization
 from medseg.models.record import RunRecord, read_record
 from medseg.models.run_files import WEIGHTS, FoldFolder, RunFolder
@@ -103,7 +104,7 @@ def load_run(
 
 def _notes_on_missing_folds(folder: Path, names: Sequence[str], record: RunRecord | None) -> tuple[str, ...]:
     """Return a note if folds that were imported together are not all there."""
-    missing = [fold for fold in (record and record.imported_folds) or () if fold not in names]
+    missing = [fold for fold in answering((record and record.imported_folds) or ()) if fold not in names]
     if not missing:
         return ()
     note = f"{folder} was imported with {len(names) + len(missing)} folds, of which {', '.join(missing)} are missing"
@@ -111,8 +112,15 @@ def _notes_on_missing_folds(folder: Path, names: Sequence[str], record: RunRecor
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:
+    """Return the named folds, else all that are trained; of an imported model those that answer in nnU-Net.
+
+    Raises:
+        ModelError: one is missing, or none is trained.
+    """
     trained = trained_folds(folder)
-    chosen = list(folds) if folds else trained
+    record = read_record(RunFolder(folder).fold(trained[0])) if trained else None
+    imported = record is not None and record.imported_from is not None
+    chosen = list(folds) if folds else answering(trained) if imported else trained
     missing = [fold for fold in chosen if not RunFolder(folder).fold(fold).weights.exists()]
     if missing or not chosen:
         raise ModelError(

@@ -356,3 +356,20 @@ def _tokens(node: Any, key: Any, value: Any) -> list[Any]:
         tokens.append(value.ca.comment[0])
     flat = [item for token in tokens for item in (token if isinstance(token, list) else [token])]
     return [token for token in flat if token is not None]
+
+
+def choose_configuration(plan: Plan, name: str | None) -> str:
+    """Return the name of the configuration that a user named; if none is named, that of the default one.
+
+    Args:
+        plan: the plan.
+        name: what the user typed.
+
+    Raises:
+        PlanError: the plan has no such configuration.
+    """
+    if name is not None and name not in plan.configurations:
+        raise PlanError(
+            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
+        )
+    return name or plan.default_configuration

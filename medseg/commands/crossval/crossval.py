@@ -11,15 +11,18 @@ from pathlib import Path
 from medseg.commands.crossval.folds import FoldJob, FoldOutcome, train_fold, train_fold_on_worker, waves
 from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.crossval.out_of_fold import Asked, OutOfFold, score_out_of_fold
+from medseg.commands.train.earlier import check_has_budget
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError, PlanError
 from medseg.core.progress import Callback, Progress, silent, track
 from medseg.core.wording import counted, summary_line
 from medseg.engines.engine import Engine, Results
 from medseg.engines.open import open_engine
+from medseg.models.record import read_record
 from medseg.models.run_files import RunFolder
 from medseg.models.workspace import Workspace, plan_cases, plan_folds
 from medseg.planning.recipe import load_plan_to_train
+from medseg.plans.file import choose_configuration
 from medseg.plans.schema import Plan
 
 
@@ -100,6 +103,10 @@ def crossval(
     settings = (path, planned.name, space.folder)
     length = (options.training, share, options.processes)
     jobs = [FoldJob(*settings, configuration, fold, *length) for configuration, fold in named]
+    if share is not None:
+        for job in jobs:
+            if (record := read_record(job.files)) is not None and not record.finished:
+                check_has_budget(job.files)
     scores = {}
     with open_engine(options.cluster, callback) as engine:
         outcomes = _train_all(jobs, planned, engine, callback)
@@ -133,13 +140,7 @@ def _configurations(plan: Plan, options: CrossvalOptions) -> tuple[str, ...]:
     Raises:
         PlanError: the plan has no such configuration.
     """
-    chosen = options.configurations or (plan.default_configuration,)
-    for name in chosen:
-        if name not in plan.configurations:
-            raise PlanError(
-                f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
-            )
-    return chosen
+    return tuple(choose_configuration(plan, name) for name in options.configurations or (None,))
 
 
 def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> list[str]:

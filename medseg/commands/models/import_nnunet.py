@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from medseg.core.replacing import is_being_replaced, replacing_together
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.models.model import Model
-from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, fold_checkpoints, model_folders, read_json
+from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, answering, fold_checkpoints, model_folders, read_json
 from medseg.models.nnunet.model import Reading, load_stage
 from medseg.models.nnunet.plans import plan_from_nnunet
 from medseg.models.nnunet.postprocessing import find_postprocessing, imported_selection
@@ -89,7 +89,7 @@ def import_nnunet(
             try:
                 imported.append(_import_model(folder, target, source, options, result.notes))
             except MedsegError as error:
-                result.failed[folder.name] = str(error)
+                result.failed[_shown(folder, folders)] = str(error)
         for model in imported:
             run = RunFolder(target.runs / model.plan.name / model.configuration)
             result.folds.extend(run.fold(fold).path for fold in model.folds)
@@ -99,6 +99,12 @@ def import_nnunet(
             "Nothing was imported:\n  " + "\n  ".join(f"{name}: {why}" for name, why in result.failed.items())
         )
     return result
+
+
+def _shown(folder: Path, folders: Sequence[Path]) -> str:
+    """Return the name of a model folder, with that of its data set where other models have the same name."""
+    same = [other for other in folders if other.name == folder.name]
+    return folder.name if len(same) == 1 else f"{folder.parent.name}/{folder.name}"
 
 
 def _raw_plans(source: Path) -> Path | None:
@@ -226,11 +232,12 @@ def _keep_postprocessing(model: _Imported, workspace: Workspace) -> list[str]:
     A selection names the models that answer: there is none where several configurations are there to choose from.
     """
     name = model.folder.name
-    source = find_postprocessing(model.folder, model.folds)
+    folds = tuple(answering(model.folds))
+    source = find_postprocessing(model.folder, folds)
     if source is None:
         return []
     try:
-        selection = imported_selection(source, model.plan, model.configuration, model.folds)
+        selection = imported_selection(source, model.plan, model.configuration, folds)
     except ModelError as error:
         return [f"{name}: its postprocessing is left out: {error}"]
     if not selection.postprocessing:
@@ -242,7 +249,7 @@ def _keep_postprocessing(model: _Imported, workspace: Workspace) -> list[str]:
     if others or path.exists():
         why = f"{runs} also holds {', '.join(others)}" if others else f"{path} exists already"
         return [f"{name}: {why}, so its postprocessing is left out: {what}"]
-    records = fold_records(RunFolder(runs / model.configuration), model.folds)
+    records = fold_records(RunFolder(runs / model.configuration), folds)
     members = [member.model_copy(update={"records": records}) for member in selection.members]
     write_selection(selection.model_copy(update={"members": members}), path)
     return [f"{path} has its postprocessing, which is done to answers: {what}"]

@@ -15,7 +15,7 @@ from medseg.networks.anatomy import Stage, count_parameters, on_meta, stages, tr
 from medseg.networks.device import first_line
 from medseg.networks.table import NETWORKS, check_name, supervision_scales
 from medseg.planning.planner import plan_from_fingerprint
-from medseg.plans.file import load_plan
+from medseg.plans.file import choose_configuration, load_plan
 from medseg.plans.network_rules import CLASS_NAMES, ENCODER_CLASSES, UNETS
 from medseg.plans.problems import validation_message
 from medseg.plans.schema import Configuration, Plan
@@ -143,7 +143,7 @@ def _refuse_without_plan(options: NetworksOptions) -> None:
 def _read_plan(workspace: Path, options: NetworksOptions) -> tuple[Plan, str]:
     """Return the plan and the name of its configuration."""
     plan = load_plan(Workspace(workspace).plan_path(options.plan), list(options.overrides))
-    return plan, options.configuration or plan.default_configuration
+    return plan, choose_configuration(plan, options.configuration)
 
 
 def _tried(entry: NetworkEntry, plan: Plan, configuration: Configuration) -> NetworkEntry:

@@ -114,12 +114,15 @@ def verify(
                 *_weights(entry, verb, model),
                 *_inputs(entry, verb, sources),
             ]
-    files = []
+    states: list[tuple[_Listed, State]] = []
     for file, state in track(map_cases(_state, listed), "verify", len(listed), callback):
-        now = "unreadable" if isinstance(state, MedsegError) else state
-        files.append(Verified(_shown_name(file, folder), file.role, file.command, now))
-    elsewhere = _notes_on_other_sources(files)
-    files = [file for file in files if file.role != "input" or file.command not in elsewhere]
+        states.append((file, "unreadable" if isinstance(state, MedsegError) else state))
+    elsewhere = _notes_on_other_sources(states)
+    files = [
+        Verified(_shown_name(file, folder), file.role, file.command, state)
+        for file, state in states
+        if file.role != "input" or file.command not in elsewhere
+    ]
     return Verification(files + _new_files(folder, places, listed), [*notes, *elsewhere.values()])
 
 
@@ -176,19 +179,34 @@ def _weights(entry: Entry, verb: str, model: str | Path | None) -> Iterator[_Lis
         waiting += [stage.get("previous"), *(others if isinstance(others, list) else [])]
 
 
-def _notes_on_other_sources(files: Sequence[Verified]) -> dict[str, str]:
+def _notes_on_other_sources(states: Sequence[tuple[_Listed, State]]) -> dict[str, str]:
     """Return {command: note} for commands whose inputs lie in none of the sources, though another command's do.
 
-    Scans and their references often have the same names, so a name alone does not tell whose input a file is.
+    Scans and their references often have the same names, so a name alone does not tell whose input a file is. A file
+    that is no other command's, as it holds what none of them read, is this one's, and was changed.
     """
-    commands = list(dict.fromkeys(file.command for file in files))
-    inputs = {verb: [file for file in files if file.role == "input" and file.command == verb] for verb in commands}
-    in_sources = {verb for verb, read in inputs.items() if any(file.state == "same" for file in read)}
+    inputs: dict[str, list[_Listed]] = {}
+    found: list[_Listed] = []
+    for file, state in states:
+        if file.role == "input":
+            inputs.setdefault(file.command, []).append(file)
+            found += [file] if state == "same" else []
+    absent = inputs.keys() - {file.command for file in found}
+    if not found or not absent:
+        return {}
+    of_others = {path for file in found for path in file.paths if _hash(path) == file.sha256}
     return {
         verb: f"of {counted(len(read), 'file')} that {verb} read none lies in the source; not compared"
         for verb, read in inputs.items()
-        if in_sources and read and verb not in in_sources
+        if verb in absent and all(path in of_others or not _is_there(path) for file in read for path in file.paths)
     }
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return _hash(path) is not None
+    except OSError:  # it cannot be read, and is there
+        return True
 
 
 def _state(file: _Listed) -> State:

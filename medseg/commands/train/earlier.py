@@ -110,3 +110,21 @@ def _differs_note(plan_path: Path, run_plan: Plan, configuration: str, record: R
     texts = [f"{change.key} is {change.old} in the run, {change.new} there" for change in changes[:_MOST_NAMED]]
     more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
     return [f"{plan_path} has changed since the run began, which keeps its own plan: {'; '.join(texts)}{more}"]
+
+
+def check_has_budget(fold: FoldFolder) -> None:
+    """Refuse a budget for a fold that was begun without one, as it would go on to the end that was planned.
+
+    Args:
+        fold: a fold that was begun and is not finished.
+
+    Raises:
+        PlanError: it has no budget of its own.
+    """
+    record = read_record(fold)
+    if record is not None and record.budget_seconds is None:
+        raise PlanError(
+            f"{fold.path} was begun without a budget and is not finished: it would go on to its last step, however "
+            "long that takes.",
+            f"Finish it first: `{fold.resume_command}`. Or move it away: it is then trained anew, within the budget.",
+        )

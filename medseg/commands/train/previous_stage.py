@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medseg.commands.train.earlier import check_has_budget
 from medseg.commands.train.first_request import FirstRequest
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.previous_answers import PreviousStage
@@ -63,7 +64,7 @@ def train_previous_stage(run: Run, request: Request, train_fold: TrainFold) -> P
         if states[fold] != "new":
             _check_plan(run, name, stage.fold(fold))  # before hours are spent on the others
         if states[fold] == "begun" and options.budget_seconds is not None:
-            _check_has_budget(stage.fold(fold))
+            check_has_budget(stage.fold(fold))
     first_request = FirstRequest(run.files, request)
     if not options.continues:
         first_request.write()
@@ -162,17 +163,6 @@ def _options_for(
     if state == "new":
         return replace(fold_options, overrides=overrides_for(stage, options.overrides))
     return replace(fold_options, overrides=[], resume=True, steps=None, epochs=None, budget_seconds=None, recipe=None)
-
-
-def _check_has_budget(fold: FoldFolder) -> None:
-    """Refuse a budget where a fold that is to be continued has none: it would go on to the end that was planned."""
-    record = read_record(fold)
-    if record is not None and record.budget_seconds is None:
-        raise PlanError(
-            f"{fold.path}, of the stage before, was begun without a budget and is not finished: it would go on to its "
-            "last step, however long that takes.",
-            f"Finish it first: `{fold.resume_command}`. Or move it away: it is then trained anew, within the budget.",
-        )
 
 
 def _check_plan(run: Run, stage: str, fold: FoldFolder) -> None:

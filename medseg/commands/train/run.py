@@ -16,7 +16,7 @@ from medseg.models.record import RunRecord
 from medseg.models.run_files import FoldFolder, RunFolder
 from medseg.models.workspace import Workspace
 from medseg.planning.recipe import load_plan_to_train
-from medseg.plans.file import NO_EFFECT
+from medseg.plans.file import NO_EFFECT, choose_configuration
 from medseg.plans.schema import Plan
 from medseg.training.step.ranks import Ranks
 
@@ -97,11 +97,7 @@ def find_run(request: Request) -> Run:
     plan_path = request.workspace.plan_path(request.plan)
     plan = load_plan_to_train(plan_path, [] if options.continues else options.overrides, options.recipe)
     _check_length(plan, options)
-    name = options.configuration or plan.default_configuration
-    if name not in plan.configurations:
-        raise PlanError(
-            f"The plan {plan.name!r} has no configuration {name!r}; it has {', '.join(plan.configurations)}."
-        )
+    name = choose_configuration(plan, options.configuration)
     files = RunFolder(request.workspace.runs / plan.name / name).fold(_fold_name(options.fold))
     return Run(plan_path, plan, name, files, notes=removed_keys(plan))
 

@@ -28,6 +28,11 @@ _SCHEMES = {
 _ROLES = {"resample_image": "data", "resample_label": "seg", "resample_logits": "probabilities"}
 _RESAMPLE = "resample_data_or_seg_to_shape"
 _RESAMPLE_TORCH = "resample_torch_fornnunet"
+_PAIRS = (
+    ("normalization_schemes", "use_mask_for_norm"),
+    *((f"resampling_fn_{role}", f"resampling_fn_{role}_kwargs") for role in _ROLES.values()),
+)
+"""Keys that say one thing together, though a configuration may inherit one of them."""
 _PREPROCESSOR = "DefaultPreprocessor"
 _ACROSS = {"nearest-exact": 0, "linear": 1}
 """Order of the interpolation between slices, by nnU-Net's name for it."""
@@ -51,6 +56,11 @@ def from_nnunet(configurations: Mapping[str, Mapping[str, Any]], name: str) -> t
         values["inherits"] = rest.pop("inherits_from")
     if rest.get("preprocessor_name", _PREPROCESSOR) != _PREPROCESSOR:
         raise ModelError(f"{where}: the preprocessor {rest['preprocessor_name']!r} is not nnU-Net's {_PREPROCESSOR}.")
+    # half of a pair may be inherited
+    inherited = _inherited(configurations, name)
+    for pair in _PAIRS:
+        if any(key in rest for key in pair):
+            rest |= {key: inherited[key] for key in pair if key in inherited}
     if "normalization_schemes" in rest:
         values["normalization"] = _normalization(rest.pop("normalization_schemes"), rest.pop("use_mask_for_norm"), name)
     for medseg_key, role in _ROLES.items():
@@ -61,8 +71,7 @@ def from_nnunet(configurations: Mapping[str, Mapping[str, Any]], name: str) -> t
                 rest |= {f"resampling_fn_{role}": function, f"resampling_fn_{role}_kwargs": arguments}
     architecture = _architecture(configurations, name, rest, where)
     if architecture is not None:
-        dimensions = len(_inherited(configurations, name)["patch_size"])
-        values["network"] = network_section(architecture, dimensions, where)
+        values["network"] = network_section(architecture, len(inherited["patch_size"]), where)
     if "patch_voxels" in values:
         patch = values["patch_voxels"]
         values["rotation_degrees"], values["in_plane_only"], _ = rotation_limits(patch)

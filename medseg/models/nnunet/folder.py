@@ -107,6 +107,16 @@ def _names(folders: Sequence[PurePath], parent: Path) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def answering(folds: Iterable[str]) -> list[str]:
+    """Return the folds of a model that answer together if none is named: the numbered ones, else the fold `all`.
+
+    >>> answering(["0", "1", "all"]), answering(["all"])
+    (['0', '1'], ['all'])
+    """
+    known = list(folds)
+    return [fold for fold in known if fold != "all"] or known
+
+
 def choose_folds(trained: Iterable[str], folds: Sequence[str] | None, folder: PurePath) -> list[str]:
     """Return the named folds, else all numbered ones as in nnU-Net, else the fold `all`.
 
@@ -119,8 +129,7 @@ def choose_folds(trained: Iterable[str], folds: Sequence[str] | None, folder: Pu
         ModelError: one is missing, or none is trained.
     """
     known = sorted(trained, key=lambda fold: (fold == "all", len(fold), fold))
-    numbered = [fold for fold in known if fold != "all"]
-    chosen = list(folds) if folds else numbered or known
+    chosen = list(folds) if folds else answering(known)
     missing = [fold for fold in chosen if fold not in known]
     if missing or not known:
         raise ModelError(

@@ -30,10 +30,10 @@ from medseg.plans.file import validate_plan
 from medseg.plans.schema import Plan
 
 _OWN_TRAINERS = re.compile(
-    r"nnUNetTrainer(_?(\d+epochs?|\d+ep|NoMirroring|onlyMirror01|DA5|DAOrd0|DASegOrd0|NoDA|noDummy2DDA|noDeepSupervision|"
-    r"NoDeepSupervision|CELoss|DiceLoss|DiceCELoss|DiceTopK10Loss|TopK10Loss|noSmooth|Adam|Adam1en3|Adam3en4|Adan|Adan1en1|"
-    r"Adan1en3|Adan3en4|vanillaAdam|vanillaAdam1en3|vanillaAdam3en4|CosAnneal|warmup|probabilisticOversampling|Benchmark|"
-    r"noDataLoading|lr1en3|lr3en4))*"
+    r"nnUNetTrainer(_?(\d+epochs?|\d+ep|NoMirroring|onlyMirror01|DA5|DA5ord0|DA5Segord0|DAOrd0|DASegOrd0|NoDA|noDummy2DDA|"
+    r"noDeepSupervision|NoDeepSupervision|CELoss|DiceLoss|DiceCELoss|DiceTopK10Loss|TopK10Loss|Topk10Loss|Topk10LossLS01|"
+    r"noSmooth|Adam|Adam1en3|Adam3en4|Adan|Adan1en1|Adan1en3|Adan3en4|[vV]anillaAdam|[vV]anillaAdam1en3|"
+    r"[vV]anillaAdam3en4|CosAnneal|warmup|probabilisticOversampling(_\d+)?|Benchmark|noDataLoading|lr1en3|lr3en4))*"
 )
 """Names of nnU-Net's own trainers that use the network as the plan describes it."""
 

@@ -181,6 +181,14 @@ def test_a_budget_is_shared_by_all_folds_that_are_meant(copy: Path) -> None:
     assert "a fold's share is 0.01 s now" in failed["main, fold 1"]
 
 
+def test_a_budget_is_refused_where_a_fold_was_begun_without_one(copy: Path) -> None:
+    record = copy / RUN / "fold_1" / "run.json"
+    write_json(record, {**json.loads(record.read_text()), "finished": False})
+    with pytest.raises(PlanError, match=r"fold_1 was begun without a budget and is not finished") as told:
+        go(copy, budget_seconds=60.0)
+    assert f"`{FoldFolder(copy / RUN / 'fold_1').resume_command}`" in str(told.value)
+
+
 def test_requests_that_cannot_be_met_are_refused(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PlanError, match="no configuration '2d'; it has main"):
         go(done, configurations=("2d",))

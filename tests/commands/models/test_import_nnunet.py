@@ -58,6 +58,8 @@ def test_a_model_becomes_a_run_that_answers_alike(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "toy" / "3d_fullres"
     assert result.folds == [run / "fold_0", run / "fold_1", run / "fold_all"]
     assert (result.failed, result.notes, result.plan) == ({}, [], None)
+    assert load_model(run, CPU).folds == load_model(folder, CPU).folds == ("0", "1"), "fold_all only if it is named"
+    assert load_model(run, CPU, ["all"]).folds == ("all",)
     model = load_model(run, CPU, ["0", "1"])
     assert (model.plan.name, model.plan.orientation, model.configuration.mirror_axes) == ("toy", "stored", [0, 2])
     settings = ["inference.precision=fp32"]
@@ -66,6 +68,15 @@ def test_a_model_becomes_a_run_that_answers_alike(tmp_path: Path) -> None:
     ]
     np.testing.assert_array_equal(answers[0].array, answers[1].array)
     assert Workspace(tmp_path).model_path("toy") == run
+
+
+def test_models_of_one_name_are_told_apart_where_they_are_left_out(tmp_path: Path) -> None:
+    for data_set in ("Dataset001_A", "Dataset002_B"):
+        folder = write_model(tmp_path / "results" / data_set, plan=plans(dataset_name=data_set))
+        (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"")
+    write_model(tmp_path / "results" / "Dataset003_C", plan=plans(dataset_name="Dataset003_C"))
+    result = import_nnunet(tmp_path / "results", tmp_path)
+    assert list(result.failed) == [f"{name}/{TRAINER}__3d_fullres" for name in ("Dataset001_A", "Dataset002_B")]
 
 
 def test_the_record_says_where_a_fold_came_from(tmp_path: Path) -> None:

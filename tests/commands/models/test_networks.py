@@ -76,6 +76,8 @@ def test_a_plan_without_stages_has_none_for_a_unet(workspace: Path) -> None:
         ("networks --config 2d", "--config was given without a plan"),
         ("networks erfnet --draw --set training.steps=1", "--set was given without a plan"),
         ("networks --plan nowhere", "There is no plan"),
+        ("networks erfnet --plan toy2d --config nope", "has no configuration 'nope'; it has main"),
+        ("networks --draw erfnet --plan toy2d --config nope", "has no configuration 'nope'; it has main"),
         ("networks --draw", "There are 2 plans"),
         ("networks --draw cenet --plan toy3d", "cenet does not take the configuration main: it takes 2D images"),
         ("networks --draw erfnet --plan toy2d", r"nearest valid patch is \[16, 32\]"),

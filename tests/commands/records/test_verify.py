@@ -10,6 +10,7 @@ import pytest
 
 from medseg.commands.records.verify import verify
 from medseg.core.errors import DataError
+from medseg.delivery.provenance.manifest import listed, write_entry
 
 
 @pytest.fixture
@@ -46,6 +47,25 @@ def test_what_changed_is_missing_or_is_new_is_named(folder: Path, small_model: P
         ("scan2_0000.nii.gz", "input", "changed"),
         ("fold_1/weights.safetensors", "model", "changed"),
     }
+
+
+def test_a_scan_that_changed_is_named_also_beside_references_that_did_not(tmp_path: Path) -> None:
+    """Names alone do not say whose a file is: what holds nothing that another command read is a changed scan."""
+    out, scans, labels = (tmp_path / name for name in ("out", "scans", "labels"))
+    for folder in (out, scans, labels):
+        folder.mkdir()
+        (folder / "a.nii.gz").write_text(folder.name)
+    answers = listed(out, [out / "a.nii.gz"])
+    read = {"predict": listed(scans, [scans / "a.nii.gz"]), "evaluate": listed(labels, [labels / "a.nii.gz"])}
+    for verb, inputs in read.items():
+        case = {"case": "a", "inputs": inputs, "files": answers if verb == "predict" else []}
+        write_entry(out, verb, {"complete": True, "cases": [case]})
+    assert verify(out, [scans, labels]).changes == []
+    assert verify(out, [labels]).notes == ["of 1 file that predict read none lies in the source; not compared"]
+    (scans / "a.nii.gz").write_text("changed")
+    for sources in ([scans], [scans, labels], [labels, scans]):
+        changes = verify(out, sources).changes
+        assert ("a.nii.gz", "predict", "changed") in {(one.file, one.command, one.state) for one in changes}
 
 
 @pytest.mark.parametrize("damage", ["{}", "{"])

@@ -313,7 +313,7 @@ def test_a_budget_is_refused_where_a_fold_of_the_stage_before_was_begun_without_
     shutil.rmtree(fold(workspace, LATER))
     record = fold(workspace, LOW, 1) / "run.json"
     write_json(record, {**json.loads(record.read_text()), "finished": False})
-    with pytest.raises(PlanError, match=r"fold_1, of the stage before, was begun without a budget") as told:
+    with pytest.raises(PlanError, match=r"fold_1 was begun without a budget") as told:
         go(workspace, budget_seconds=60.0)
     assert f"`{RunFolder(workspace / 'runs' / 'toy' / LOW).fold('1').resume_command}`" in str(told.value)
     assert not (fold(workspace, LATER) / "asked.json").exists(), "nothing was begun"

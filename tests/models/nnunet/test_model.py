@@ -144,8 +144,21 @@ def test_overrides_reach_the_plan(tmp_path: Path) -> None:
         load_model(folder, CPU, overrides=["inference.miror=false"])
 
 
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        "nnUNetTrainer_250epochs_NoMirroring",
+        "nnUNetTrainerVanillaAdam3en4",
+        "nnUNetTrainerTopk10LossLS01",
+        "nnUNetTrainerDA5Segord0",
+        "nnUNetTrainer_probabilisticOversampling_033",
+    ],
+)
+def test_a_trainer_of_nnunets_own_is_not_told(tmp_path: Path, trainer: str) -> None:
+    assert load_model(write_model(tmp_path, trainer_name=trainer), CPU).notes == ()
+
+
 def test_a_trainer_of_ones_own_is_told(tmp_path: Path) -> None:
-    assert load_model(write_model(tmp_path, trainer_name="nnUNetTrainer_250epochs_NoMirroring"), CPU).notes == ()
     assert (
         "trained by nnUNetTrainerSwish"
         in load_model(write_model(tmp_path, trainer_name="nnUNetTrainerSwish"), CPU).notes[0]

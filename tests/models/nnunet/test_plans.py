@@ -339,6 +339,17 @@ def test_a_network_that_medseg_does_not_have_is_refused_by_what_is_different(arg
         plan_from_nnunet(folders.plans({"3d_fullres": values}), folders.dataset())
 
 
+def test_what_half_of_a_pair_says_is_taken_with_the_half_that_is_inherited():
+    """nnU-Net fills in what is inherited, key by key, before it reads a configuration."""
+    linear = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+    child = {"inherits_from": "3d_fullres", "use_mask_for_norm": [True], "resampling_fn_data_kwargs": linear}
+    plan = plan_from_nnunet(folders.plans({"3d_fullres": folders.configuration(), "3d_x": child}), folders.dataset())
+    parent, changed = plan.configuration("3d_fullres"), plan.configuration("3d_x")
+    assert [one.normalization[0].nonzero_only for one in (parent, changed)] == [False, True]
+    assert [one.resample_image.order for one in (parent, changed)] == [3, 1]
+    assert changed.resample_label == parent.resample_label
+
+
 def test_only_what_one_configuration_needs():
     configurations = {
         "2d": folders.configuration(2),
