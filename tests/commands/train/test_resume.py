@@ -101,9 +101,13 @@ def test_a_run_that_is_killed_eight_times_ends_with_the_same_weights(
     times = [record["seconds"] for record in read_log(undisturbed / FOLD / "log.jsonl")]
     longest = (times[-1] - times[0]) / 6
     rng = random.Random(6)
+
+    def next_command() -> str:
+        return "resume" if (workspace / FOLD / "run.json").exists() else "begin"
+
     for number in range(8):
-        how, writing = "resume" if (workspace / FOLD / "run.json").exists() else "begin", number % 2 == 1
-        process = killable.start(workspace, how, "third checkpoint" if writing else "")
+        writing = number % 2 == 1
+        process = killable.start(workspace, next_command(), "third checkpoint" if writing else "")
         if not writing:
             timer = threading.Timer(rng.uniform(0, longest), os.kill, (process, signal.SIGKILL))
             timer.start()
@@ -114,7 +118,7 @@ def test_a_run_that_is_killed_eight_times_ends_with_the_same_weights(
         if code == 0:  # the machine was faster than before; there is more to kill in another run
             assert_as_undisturbed(workspace, undisturbed)
             shutil.rmtree(workspace / "runs")
-    killable.start(workspace, "resume")
+    killable.start(workspace, next_command())
     assert killable.ended() == 0
     assert_as_undisturbed(workspace, undisturbed)
 
