@@ -37,7 +37,7 @@ def load_model(
         path: a run's folder or one of its folds, a package (`model.medseg`), a model folder of nnU-Net's or a folder
             of several, or a zip that nnU-Net exported.
         device: the device for its networks.
-        folds: None for all that are trained (of nnU-Net's, all but `all`).
+        folds: None for all that are trained (of nnU-Net's, also imported ones, all but `all`).
         overrides: `dotted.key=value` strings for its plan.
         factory: makes the network of a run that was trained with one of the user's own.
         configuration: which configuration, where there are several.

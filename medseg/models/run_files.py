@@ -11,6 +11,7 @@ runs/<plan>/<configuration>/    RunFolder
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ class FoldFolder:
     def run(self) -> RunFolder:
         """The folder of all folds."""
         return RunFolder(self.path.parent)
+
+    def kept_apart(self) -> list[str] | None:
+        """Return the ids of the cases that the fold was not trained on; None if it does not say, as an imported one."""
+        if not self.split.is_file():
+            return None
+        kept: list[str] = json.loads(self.split.read_text(encoding="utf-8"))["val"]
+        return kept
 
     def picture(self, step: int) -> Path:
         """Return the file of the picture that is drawn after the validation at a step."""

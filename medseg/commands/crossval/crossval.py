@@ -96,8 +96,8 @@ def crossval(
     data_folder = space.data_folder(planned, options.training.data)
     cases = plan_cases(path, data_folder, planned)
     configurations = _configurations(planned, options)
-    folds = _folds(path, cases, options)
-    named = [(configuration, fold) for configuration in configurations for fold in folds]
+    planned_folds = _folds(path, cases, options)
+    named = [(configuration, fold) for configuration in configurations for fold in planned_folds]
     share = None if options.budget_seconds is None else options.budget_seconds / len(named)
     replace(options.training, budget_seconds=share).check()
     settings = (path, planned.name, space.folder)
@@ -115,7 +115,9 @@ def crossval(
             trained = [run.fold(fold.fold) for fold in outcomes if fold.configuration == configuration and fold.result]
             if trained:
                 asked = Asked(options, run.crossval)
-                scores[configuration] = score_out_of_fold(run, trained, cases, data_folder, asked, callback, engine)
+                scores[configuration] = score_out_of_fold(
+                    run, trained, cases, planned_folds, data_folder, asked, callback, engine
+                )
     if not scores:
         raise DataError(
             "No fold could be trained:\n" + "\n".join(f"  {fold.name}: {fold.problem}" for fold in outcomes),
@@ -143,8 +145,8 @@ def _configurations(plan: Plan, options: CrossvalOptions) -> tuple[str, ...]:
     return tuple(choose_configuration(plan, name) for name in options.configurations or (None,))
 
 
-def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> list[str]:
-    """Return the folds that the options name; if they name none, all folds of the plan.
+def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> dict[str, list[str]]:
+    """Return {fold: the cases that it keeps apart} of the folds that the options name, else of all folds of the plan.
 
     Raises:
         PlanError: the plan has no folds, or not such a one.
@@ -158,7 +160,11 @@ def _folds(plan_path: Path, cases: Sequence[Case], options: CrossvalOptions) -> 
     unknown = [fold for fold in options.folds if fold not in numbers]
     if unknown:
         raise PlanError(f"There is no fold {unknown[0]!r}; there are 0 to {len(numbers) - 1}.")
-    return [fold for fold in numbers if fold in options.folds or not options.folds]
+    return {
+        number: fold["val"]
+        for number, fold in zip(numbers, folds, strict=True)
+        if number in options.folds or not options.folds
+    }
 
 
 def _train_all(jobs: Sequence[FoldJob], plan: Plan, engine: Engine, callback: Callback) -> list[FoldOutcome]:

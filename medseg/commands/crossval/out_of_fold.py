@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +57,7 @@ def score_out_of_fold(
     run: RunFolder,
     folds: Sequence[FoldFolder],
     cases: Sequence[Case],
+    planned: Mapping[str, Sequence[str]],
     data_folder: Path,
     asked: Asked,
     callback: Callback,
@@ -69,6 +69,7 @@ def score_out_of_fold(
         run: folder of the configuration.
         folds: its trained folds, one at least.
         cases: the cases of the plan.
+        planned: {fold: cases that the plan keeps apart in it}; those of `folds` have to have an answer.
         data_folder: folder of the data set.
         asked: what the user asked for, for the manifest.
         callback: receives progress.
@@ -84,7 +85,7 @@ def score_out_of_fold(
     plans = {files.fold: load_plan(files.plan) for files in folds}
     plan = plans[folds[0].fold]
     _check_same_labels(plans)
-    pairs, failed, notes = _pairs(folds, cases, plan)
+    pairs, failed, notes = _pairs(folds, cases, planned, plan)
     notes += _unlike_folds(folds, plans, run.path.name)
     summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(failed), callback, engine)
     by_fold = {_FOLD: subgroups(summary.cases, _FOLD, [*summary.structures])} if len(folds) > 1 else {}
@@ -102,7 +103,7 @@ def score_out_of_fold(
 
 
 def _pairs(
-    folds: Sequence[FoldFolder], cases: Sequence[Case], plan: Plan
+    folds: Sequence[FoldFolder], cases: Sequence[Case], planned: Mapping[str, Sequence[str]], plan: Plan
 ) -> tuple[list[Pair], dict[str, str], list[str]]:
     """Return the pairs of answer and label, {case: why it has none}, and notes."""
     known = {case.id: case for case in cases}
@@ -110,7 +111,7 @@ def _pairs(
     failed: dict[str, str] = {}
     again: list[str] = []
     for files in folds:
-        for id in json.loads(files.split.read_text(encoding="utf-8"))["val"]:
+        for id in files.kept_apart() or ():
             case = known.get(id)
             if case is None or case.label is None:
                 failed[id] = "it is no longer in the data set, or has no label there"
@@ -123,6 +124,12 @@ def _pairs(
                 pairs[id] = Pair(about, case.label, answer, plan.data.reading)
             else:
                 failed[id] = f"fold {files.fold} has no answer to it ({files.report} says why)"
+    for files in folds:
+        lost = f"{files.path} has no {files.split.name}, which would say that it was not trained on it"
+        other = f"fold {files.fold} was trained by other folds than the plan has now, and did not keep it apart"
+        for id in planned[files.fold]:
+            if id not in pairs and id not in failed:
+                failed[id] = other if files.split.is_file() else lost
     notes = []
     if again:
         which = "a case is" if len(again) == 1 else f"{len(again)} cases are"

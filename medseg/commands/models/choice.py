@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from medseg.commands.models.options import ExportOptions, PackageOptions
-from medseg.core.errors import ModelError
+from medseg.core.errors import MedsegError, ModelError
 from medseg.core.files import check_folder
 from medseg.models.model import Model
 from medseg.models.open import load_model
@@ -39,6 +39,32 @@ def load_chosen(model: str | Path | None, workspace: str | Path, options: Packag
         checkpoint=options.checkpoint,
         selection=selection,
     )
+
+
+def left_out_of_export(
+    exported: Model, model: str | Path | None, workspace: str | Path, options: ExportOptions
+) -> list[str]:
+    """Return what `medseg predict` does with a model and its exported networks do not, in sentences.
+
+    Args:
+        exported: the model that is exported.
+        model: as `load_chosen`.
+        workspace: likewise.
+        options: likewise; what names a part of a model means it without its selection, for `predict`, too.
+    """
+    if options.folds or options.configuration is not None or options.checkpoint is not None:
+        return []
+    try:
+        path = Workspace(Path(workspace)).model_path(model, None, "", selection=True)
+        answering = load_model(path, torch.device("cpu"), selection=True)
+    except MedsegError as error:
+        return [f"whether medseg predict does anything else to answers is not known: {error.message}"]
+    names = [member.configuration_name for member in answering.together]
+    steps = answering.selection.describe() if answering.selection else []
+    notes = [f"medseg predict does to answers what the export does not: {', '.join(steps)}"] if steps else []
+    if len(names) > 1:
+        notes.append(f"medseg predict averages {' and '.join(names)}; this is {exported.configuration_name} alone")
+    return notes
 
 
 def check_suffix(output: Path, suffix: str) -> None:

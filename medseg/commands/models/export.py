@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.commands.models.choice import check_suffix, load_chosen
+from medseg.commands.models.choice import check_suffix, left_out_of_export, load_chosen
 from medseg.commands.models.options import ExportOptions
 from medseg.core.errors import ModelError
 from medseg.core.files import check_folder
@@ -63,7 +63,7 @@ def export(
     if existing and not options.replace:
         raise ModelError(f"{existing[0]} exists already.", "Delete it, name another, or replace it with --force.")
     files = tuple(export_fold(loaded, number, path) for number, path in enumerate(paths))
-    notes = list(loaded.notes)
+    notes = [*loaded.notes, *left_out_of_export(loaded, model, workspace, options)]
     if len(files) > 1:
         notes.append("medseg predict averages the logits of all folds; another program has to do so itself")
     return ExportResult(files, loaded, tuple(notes))
@@ -84,11 +84,14 @@ def _export_bundle(
         advice = " or replace it with --force." if is_bundle else "."
         raise ModelError(f"{output} exists already.", f"Delete it, name another{advice}")
     loaded = load_chosen(model, workspace, options)
-    difference = write_bundle(loaded, output)
+    left_out = left_out_of_export(loaded, model, workspace, options)
+    difference = write_bundle(loaded, output, left_out)
     program = output / PROGRAM
     size = program.stat().st_size
     file = Exported(program, output / METADATA, ", ".join(loaded.folds), size, difference)
-    return ExportResult((file,), loaded, (*loaded.notes, *(f"the bundle differs: {note}" for note in notes_on(loaded))))
+    return ExportResult(
+        (file,), loaded, (*loaded.notes, *(f"the bundle differs: {note}" for note in notes_on(left_out)))
+    )
 
 
 def _of_fold(output: Path, fold: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.progress import Callback, silent
 from medseg.core.replacing import finish_replacing
-from medseg.delivery.pages.run_page import write_report
+from medseg.delivery.pages.run_page import NO_SCORES, write_report
 from medseg.delivery.provenance.manifest import list_again
 from medseg.evaluation.label_files import Pair, summarize_pairs
 from medseg.evaluation.summary import Unscored
@@ -54,10 +54,15 @@ def _write_page(fold: FoldFolder, workspace: Workspace, data: Path | None, callb
         data_folder = workspace.data_folder(plan, data)
         cases = {case.id: case for case in plan_cases(workspace.plans / f"{plan.name}.yaml", data_folder, plan)}
     except MedsegError as error:
-        return write_report(fold, plan, None, notes=[f"no scores, because the data set is not there: {error.message}"])
+        return write_report(
+            fold, plan, None, notes=[f"{NO_SCORES}, because the data set is not there: {error.message}"]
+        )
     answered = [cases[id] for id in sorted(answers.keys() & cases.keys())]
     pairs = [Pair(case, case.label, answers[case.id], plan.data.reading) for case in answered if case.label]
     if not pairs:
-        return write_report(fold, plan, None, notes=["no scores: the run has no validation answers"])
-    summary = summarize_pairs(pairs, plan.labels, plan.scoring, Unscored(), callback)
+        return write_report(fold, plan, None, notes=[f"{NO_SCORES}: the run has no validation answers"])
+    scored = {pair.case for pair in pairs}
+    without = [id for id in fold.kept_apart() or () if id not in scored]
+    unscored = Unscored(dict.fromkeys(without, "there is no answer to it, or no label"))
+    summary = summarize_pairs(pairs, plan.labels, plan.scoring, unscored, callback)
     return write_report(fold, plan, summary, [(pair, pair.about.channels[0]) for pair in pairs])

@@ -24,6 +24,9 @@ from medseg.models.run_files import FoldFolder
 from medseg.plans.schema import Plan
 from medseg.training.run.log import read_log
 
+NO_SCORES = "no scores"
+"""With it a note begins that says why a page has none."""
+
 
 def write_report(
     fold: FoldFolder, plan: Plan, summary: Summary | None, scans: Scans = (), notes: Sequence[str] = ()
@@ -43,7 +46,7 @@ def write_report(
     scores = ScoreSections() if summary is None else score_sections(fold.path, summary, plan.labels, scans)
     page = Page(
         title=f"{plan.name}, {configuration}, fold {fold.fold}",
-        lead="Trained on every case; none was kept apart." if summary is None else lead(summary),
+        lead=_lead_without_scores(fold, notes) if summary is None else lead(summary),
         figures=[] if summary is None else headline(summary),
         sections=[
             *scores.first,
@@ -60,3 +63,11 @@ def write_report(
     )
     write_page(fold.report, page)
     return fold.report
+
+
+def _lead_without_scores(fold: FoldFolder, notes: Sequence[str]) -> str:
+    """Return why the page of a fold has no scores."""
+    if fold.kept_apart() == []:
+        return "Trained on every case; none was kept apart."
+    why = next((note for note in notes if note.startswith(NO_SCORES)), NO_SCORES)
+    return f"{why[0].upper()}{why[1:].rstrip('.')}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,16 +67,18 @@ def _is_anisotropic(configuration: Configuration) -> bool:
     return bool(separate_axis(spacing, spacing, configuration.resample_image.separate_axis) is not None)
 
 
-def notes_on(model: Model) -> list[str]:
-    """Return the differences between the bundle and `medseg predict`, in sentences."""
-    notes = [
+def notes_on(left_out: Sequence[str] = ()) -> list[str]:
+    """Return the differences between a bundle and `medseg predict`, in sentences.
+
+    Args:
+        left_out: those that the model has.
+    """
+    return [
         "scans on another grid than the network's are resampled by MONAI, whose splines differ at edges, and slices "
         "that are far apart are not resampled one by one",
         "where a scan is larger than a tile, tiles may lie a few voxels from medseg's: MONAI's steps are whole voxels",
+        *left_out,
     ]
-    if model.selection is not None:
-        notes.append("postprocessing and thresholds of the selection are not in the bundle")
-    return notes
 
 
 def workflow(model: Model) -> dict[str, Any]:

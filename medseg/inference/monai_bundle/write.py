@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +23,14 @@ _README = "readme.txt"
 """The text of a bundle's README, with names in braces; it lies beside this module."""
 
 
-def write_bundle(model: Model, folder: Path) -> float:
+def write_bundle(model: Model, folder: Path, left_out: Sequence[str] = ()) -> float:
     """Write a bundle, and return by how much its logits differ from torch's, as a share of the largest logit.
 
     Args:
         model: on the CPU.
         folder: to be made, or that of an earlier bundle: the files of the bundle are replaced when the new ones are
             whole, and all others stay, such as scans in `input` and answers in `output`.
+        left_out: what `medseg predict` does with the model and the bundle does not, in sentences.
 
     Raises:
         ModelError: a bundle cannot answer as the model does, or the networks cannot be traced.
@@ -42,16 +44,17 @@ def write_bundle(model: Model, folder: Path) -> float:
     with writing(folder) as temporary:
         difference = write_program(model, temporary / PROGRAM)
         write_json(temporary / "configs" / "inference.json", workflow(model))
-        write_json(temporary / METADATA, metadata(model))
-        write_text(temporary / "docs" / "README.md", _readme(model))
+        write_json(temporary / METADATA, metadata(model, left_out))
+        write_text(temporary / "docs" / "README.md", _readme(model, left_out))
     return difference
 
 
-def metadata(model: Model) -> dict[str, Any]:
+def metadata(model: Model, left_out: Sequence[str] = ()) -> dict[str, Any]:
     """Return `metadata.json` of a bundle, with the keys of MONAI's schema and, under `medseg`, what it was made from.
 
     Args:
         model: the model.
+        left_out: as `write_bundle`.
     """
     plan = model.plan
     tile = as_monai(list(model.configuration.patch_voxels), plan.transpose_forward)
@@ -95,11 +98,11 @@ def metadata(model: Model) -> dict[str, Any]:
                 }
             },
         },
-        "medseg": {"version": __version__, "model": identity(model), "differences": notes_on(model)},
+        "medseg": {"version": __version__, "model": identity(model), "differences": notes_on(left_out)},
     }
 
 
-def _readme(model: Model) -> str:
+def _readme(model: Model, left_out: Sequence[str]) -> str:
     """Return the text of the bundle's README."""
     plan = model.plan
     files = "`SCANS` holds `*.nii.gz`, a file a scan."
@@ -108,6 +111,6 @@ def _readme(model: Model) -> str:
         files = f"`SCANS` holds {names}."
     values = dict(zip(plan.labels.names, list(plan.labels.decisions)[1:], strict=True))
     what = ", ".join(f"{name} ({value})" for name, value in values.items())
-    notes = "\n".join(f"- {note}" for note in notes_on(model))
+    notes = "\n".join(f"- {note}" for note in notes_on(left_out))
     text = resources.files(__package__).joinpath(_README).read_text("utf-8")
     return text.format(name=plan.name, medseg=__version__, what=what, files=files, notes=notes)

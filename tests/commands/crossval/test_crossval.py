@@ -166,6 +166,24 @@ def test_folds_with_other_structures_are_not_scored_together(copy: Path) -> None
         go(copy)
 
 
+def test_a_case_that_no_fold_kept_apart_any_more_is_named(copy: Path) -> None:
+    """Fold 0 was trained before the folds of the plan were changed."""
+    other = [{"train": ["0", "3"], "val": ["1", "2"]}, {"train": ["1", "2"], "val": ["0", "3"]}]
+    shutil.rmtree(copy / RUN / "fold_1")
+    write_json(splits_path(copy / "plans" / "toy.yaml"), other)  # fold 0 kept 2 and 3
+    failed = go(copy).scores["main"].evaluation.failed
+    assert list(failed) == ["1"]
+    assert "fold 0 was trained by other folds than the plan has now" in failed["1"]
+
+
+def test_a_fold_that_has_lost_its_split_costs_its_own_cases_alone(copy: Path) -> None:
+    (copy / RUN / "fold_0" / "split.json").unlink()
+    evaluation = go(copy).scores["main"].evaluation
+    assert sorted(evaluation.failed) == ["2", "3"]
+    assert "fold_0 has no split.json" in evaluation.failed["2"]
+    assert {case.case for case in evaluation.summary.cases} == {"0", "1"}
+
+
 def test_a_case_in_two_validations_counts_once(tmp_path: Path) -> None:
     workspace = write_workspace(tmp_path)
     folds = [{"train": ["0", "1"], "val": ["2", "3"]}, {"train": ["2"], "val": ["0", "1", "3"]}]

@@ -18,6 +18,8 @@ from medseg.models.model import Model, make_network
 from medseg.models.onnx_export import OPSET, check_can_export, describe, export_fold
 from medseg.models.open import load_model
 from medseg.networks.table import NETWORKS
+from medseg.selection.file import selection_path, write_selection
+from medseg.selection.record import Member, Selection, Step
 
 onnx = pytest.importorskip("onnx", reason="ONNX is an option: pip install 'medseg[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX is an option: pip install 'medseg[onnx]'")
@@ -69,6 +71,24 @@ def test_several_folds_are_several_files(workspace: Path, capsys: pytest.Capture
     with pytest.raises(ModelError, match=r"(?s)toy_fold_0\.onnx exists already.*--force"):
         medseg.export("toy", target, workspace)
     medseg.export("toy", target, workspace, medseg.ExportOptions(replace=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("named", "said"), [({}, True), ({"folds": ["0"]}, False)])
+def test_what_predict_does_to_answers_and_an_export_does_not_is_said(
+    workspace: Path, tmp_path: Path, named: dict[str, Any], said: bool
+) -> None:
+    """With folds named, `predict` does not use the selection, either."""
+    member = Member(configuration="main", folds=["0", "all"])
+    steps = [Step(operation="largest_component", structures=["one"])]
+    path = selection_path(workspace / "runs" / "toy")
+    write_selection(Selection(plan="toy", medseg="0", made="now", members=[member], postprocessing=steps), path)
+    try:
+        notes = medseg.export("toy", tmp_path / "toy.onnx", workspace, medseg.ExportOptions(**named)).notes
+    finally:
+        path.unlink()
+    sentence = "medseg predict does to answers what the export does not: largest component of one"
+    assert (sentence in notes) == said
 
 
 def main_code(arguments: list[str]) -> Any:

@@ -10,6 +10,8 @@ from medseg.commands.records.verify import verify
 from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.train import train
 from medseg.core.errors import ModelError
+from medseg.core.files import write_json
+from medseg.models.workspace import splits_path
 
 
 def test_a_page_is_made_again_with_scores_and_without_the_data_set(tmp_path: Path) -> None:
@@ -22,9 +24,20 @@ def test_a_page_is_made_again_with_scores_and_without_the_data_set(tmp_path: Pat
     assert verify(run).changes == [], "the manifest knows the new page"
     (tmp_path / "data").rename(tmp_path / "away")
     report(workspace=tmp_path)
-    assert "no scores, because the data set is not there" in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert page.count("o scores, because the data set is not there") == 2, "in the first line and among the facts"
+    assert "none was kept apart" not in page
     report(workspace=tmp_path, data=tmp_path / "away")
     assert "no scores" not in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_cases_without_an_answer_are_named(tmp_path: Path) -> None:
+    write_toy_workspace(tmp_path)
+    write_json(splits_path(tmp_path / "plans" / "toy.yaml"), [{"train": ["0", "1"], "val": ["2", "3"]}])
+    run = train(None, tmp_path, TrainOptions(device="cpu", steps=2)).folder
+    (run / "validation" / "2.nii.gz").unlink()
+    report(workspace=tmp_path)
+    assert "there is no answer to it, or no label" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
