@@ -191,9 +191,13 @@ def _models(source: Path, options: ImportOptions) -> Iterator[list[Path]]:
 def _import_model(
     folder: Path, workspace: Workspace, source: Path, options: ImportOptions, notes: list[str]
 ) -> _Imported:
-    """Import all folds of one model folder as folds of a run."""
-    trained = [path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name)]
-    folds = sorted(path.name.removeprefix("fold_") for path in trained if any(path.glob("checkpoint_*.pth")))
+    """Import the folds of one model folder as folds of a run: all, or the one that `source` names."""
+    there = sorted(path for path in folder.glob("fold_*") if FOLD.fullmatch(path.name))
+    asked = [path for path in there if path.name == source.name] or there
+    trained = [path for path in asked if any(path.glob("checkpoint_*.pth"))]
+    folds = [path.name.removeprefix("fold_") for path in trained]
+    if empty := [path.name for path in asked if path not in trained]:
+        notes.append(f"{folder.name}: no checkpoint in {', '.join(empty)}, left out: was the model copied whole?")
     paths, _ = fold_checkpoints(folder, folds, options.checkpoint)
     model = load_stage(folder, Reading(torch.device("cpu"), folds, checkpoint=options.checkpoint))
     plan = _named(model.plan, options.name)

@@ -70,6 +70,15 @@ def test_a_model_becomes_a_run_that_answers_alike(tmp_path: Path) -> None:
     assert Workspace(tmp_path).model_path("toy") == run
 
 
+def test_a_fold_that_is_named_is_imported_alone_and_one_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results", folds=("0", "1"))
+    (folder / "fold_2").mkdir()
+    assert [path.name for path in import_nnunet(folder / "fold_1", tmp_path / "one").folds] == ["fold_1"]
+    result = import_nnunet(folder, tmp_path / "all")
+    assert [path.name for path in result.folds] == ["fold_0", "fold_1"]
+    assert result.notes == [f"{folder.name}: no checkpoint in fold_2, left out: was the model copied whole?"]
+
+
 def test_models_of_one_name_are_told_apart_where_they_are_left_out(tmp_path: Path) -> None:
     for data_set in ("Dataset001_A", "Dataset002_B"):
         folder = write_model(tmp_path / "results" / data_set, plan=plans(dataset_name=data_set))
