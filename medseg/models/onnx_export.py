@@ -31,7 +31,6 @@ from medseg.networks.device import evaluating, first_line, is_out_of_memory
 from medseg.networks.difference import largest_difference
 from medseg.networks.row import FullResolution
 from medseg.networks.table import NETWORKS
-from medseg.plans.schema import Plan
 
 OPSET = 18
 """Version of ONNX's operators; onnxruntime has read it since 1.14 (2023)."""
@@ -161,21 +160,28 @@ def describe(model: Model, number: int) -> dict[str, Any]:
         "labels": plan.labels.model_dump(mode="json"),
         "activation": plan.labels.activation,
         "inference": plan.inference.model_dump(mode="json"),
-        "what_a_caller_does": _instructions(plan, axes),
+        "mirror_axes": [axes[axis] for axis in configuration.mirror_axes],
+        "what_a_caller_does": _instructions(model, axes),
     }
 
 
-def _instructions(plan: Plan, axes: Sequence[str]) -> list[str]:
+def _instructions(model: Model, axes: Sequence[str]) -> list[str]:
     """Return instructions for the work around the network, step by step, in words."""
+    plan = model.plan
+    crop = "Crop to the box around all voxels that are not 0 in some channel; outside of it the answer is background."
+    mirror = "Where `inference.mirror` is true, average the logits of all mirrored copies along `mirror_axes`."
     return [
         "Bring the scan to the plan's frame: "
         + ("axes to right, anterior, superior (RAS)" if plan.orientation == "canonical" else "axes as stored")
         + f", arrays as (z, y, x), then in the order transpose_forward {list(plan.transpose_forward)}.",
+        *([] if plan.labels.background is None else [crop]),
         "Normalize each channel as `normalization` says, with the numbers of `intensities`.",
         f"Resample to spacing_mm along {', '.join(axes)} with a spline of the order in `resampling.image`.",
         "Pad axes that are shorter than a tile with zeros, cut overlapping tiles of the input's shape (a share of "
         "`inference.step_fraction` apart), and weight each answer by a Gaussian of "
         "`inference.gaussian_sigma_fraction` of the tile.",
+        *([mirror] if model.configuration.mirror_axes else []),
+        *(["Average the logits of the files of all folds."] if len(model.folds) > 1 else []),
         "Resample the logits to the grid of the scan as `resampling.logits` says, and only then decide: "
         + _decision(plan.labels),
         "Compare with the answers of `medseg predict` on a few scans before you rely on another program.",

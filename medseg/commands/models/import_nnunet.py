@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,21 @@ from medseg.core.replacing import is_being_replaced, replacing_together
 from medseg.core.wording import counted, summary_line
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.models.model import Model
-from medseg.models.nnunet.folder import DATASET, FOLD, PLANS, answering, fold_checkpoints, model_folders, read_json
+from medseg.models.nnunet.folder import (
+    DATASET,
+    FOLD,
+    PLANS,
+    answering,
+    fold_checkpoints,
+    model_folders,
+    read_json,
+    stage_folder,
+)
 from medseg.models.nnunet.model import Reading, load_stage
 from medseg.models.nnunet.plans import plan_from_nnunet
 from medseg.models.nnunet.postprocessing import find_postprocessing, imported_selection
 from medseg.models.nnunet.zip_file import unpacked
-from medseg.models.record import FoldScores, RunRecord
+from medseg.models.record import FoldScores, RunRecord, read_record
 from medseg.models.run import save_weights
 from medseg.models.run_files import WEIGHTS, RunFolder, runs_below
 from medseg.models.scores import fold_scores
@@ -92,6 +102,12 @@ def import_nnunet(
                 result.failed[_shown(folder, folders)] = str(error)
         for model in imported:
             run = RunFolder(target.runs / model.plan.name / model.configuration)
+            try:
+                result.notes.extend(_first_stage(model, run))
+            except ModelError as error:  # it would answer, and with another model's first stage
+                shutil.rmtree(run.path)
+                result.failed[_shown(model.folder, folders)] = str(error)
+                continue
             result.folds.extend(run.fold(fold).path for fold in model.folds)
             result.notes.extend(_keep_postprocessing(model, target))
     if not result.folds:
@@ -214,9 +230,6 @@ def _import_model(
             record = _record(model, fold, paths[fold], source)
             save_weights(network, files, record.updated(scores=scores[fold]) if fold in scores else record)
     notes.extend(f"{folder.name}: {note}" for note in model.notes)
-    if model.configuration.previous_stage is not None:
-        stage = target.with_name(model.configuration.previous_stage)
-        notes.append(f"{target} is the second stage of a cascade, and predicts with {stage}")
     return _Imported(folder, plan, model.configuration_name, model.folds)
 
 
@@ -228,6 +241,29 @@ class _Imported:
     plan: Plan
     configuration: str
     folds: tuple[str, ...]
+
+
+def _first_stage(model: _Imported, run: RunFolder) -> list[str]:
+    """Return a note on the run with which the second stage of a cascade predicts; [] for any other model.
+
+    Raises:
+        ModelError: that run holds another model than the one it was trained with.
+    """
+    stage = model.plan.configuration(model.configuration).previous_stage
+    if stage is None:
+        return []
+    first, expected = RunFolder(run.path.with_name(stage)), stage_folder(model.folder, stage).name
+    folds = first.folds_with(WEIGHTS)
+    if not folds:
+        return [f"{run.path} is the second stage of a cascade: it predicts once its first stage is there, {expected}"]
+    record = read_record(folds[0])
+    there = record.imported_from.get("model") if record is not None and record.imported_from else None
+    if there != expected:
+        raise ModelError(
+            f"It is the second stage of a cascade after {expected}; {first.path} holds {there or 'another model'}.",
+            "Import the folders of both stages, one by one, under another name: --name NAME",
+        )
+    return [f"{run.path} is the second stage of a cascade, and predicts with {first.path}"]
 
 
 def _keep_postprocessing(model: _Imported, workspace: Workspace) -> list[str]:

@@ -126,6 +126,9 @@ def test_outputs_are_named_with_the_values_that_are_written() -> None:
         ("two", 2),
     ]
     assert any("largest logit" in step for step in about["what_a_caller_does"])
+    starts = [step.split()[0] for step in about["what_a_caller_does"]]
+    assert starts == ["Bring", "Crop", "Normalize", "Resample", "Pad", "Where", "Resample", "Compare"]
+    assert about["mirror_axes"] == ["y", "x"]
     regions = describe(
         a_model(labels={"structures": {"whole": [1, 2], "core": 2}, "activation": "sigmoid", "region_values": [1, 2]}),
         0,
@@ -142,6 +145,7 @@ def test_outputs_are_named_with_the_values_that_are_written() -> None:
         ("road", 1),
     ]
     assert any("output 0 left out" in step for step in scene["what_a_caller_does"])
+    assert not any(step.startswith("Crop") for step in scene["what_a_caller_does"]), "every voxel has an answer"
 
 
 def test_what_cannot_be_exported_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

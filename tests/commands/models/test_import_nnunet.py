@@ -79,6 +79,21 @@ def test_a_fold_that_is_named_is_imported_alone_and_one_without_a_checkpoint_is_
     assert result.notes == [f"{folder.name}: no checkpoint in fold_2, left out: was the model copied whole?"]
 
 
+def test_a_cascade_does_not_answer_with_the_first_stage_of_another_trainer(tmp_path: Path) -> None:
+    low, later = f"{TRAINER}__3d_lowres", f"{TRAINER}__3d_cascade_fullres"
+    for name in ("3d_lowres", "3d_cascade_fullres"):
+        write_model(tmp_path / "results", name, SEVERAL)
+    alone = import_nnunet(tmp_path / "results" / later, tmp_path / "alone")
+    assert [note.partition(": ")[2] for note in alone.notes] == [f"it predicts once its first stage is there, {low}"]
+    other = tmp_path / "other" / low.replace("nnUNetTrainer", "nnUNetTrainerAdam")
+    shutil.copytree(tmp_path / "results" / low, other)
+    import_nnunet(other, tmp_path)
+    with pytest.raises(ModelError, match=rf"second stage of a cascade after {low}; \S+3d_lowres holds {other.name}"):
+        import_nnunet(tmp_path / "results" / later, tmp_path)
+    (plan,) = (tmp_path / "runs").iterdir()
+    assert [run.name for run in plan.iterdir()] == ["3d_lowres"], "nothing is left that would answer"
+
+
 def test_models_of_one_name_are_told_apart_where_they_are_left_out(tmp_path: Path) -> None:
     for data_set in ("Dataset001_A", "Dataset002_B"):
         folder = write_model(tmp_path / "results" / data_set, plan=plans(dataset_name=data_set))
