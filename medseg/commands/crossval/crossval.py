@@ -18,7 +18,6 @@ from medseg.core.progress import Callback, Progress, silent, track
 from medseg.core.wording import counted, summary_line
 from medseg.engines.engine import Engine, Results
 from medseg.engines.open import open_engine
-from medseg.models.record import read_record
 from medseg.models.run_files import RunFolder
 from medseg.models.workspace import Workspace, plan_cases, plan_folds
 from medseg.planning.recipe import load_plan_to_train
@@ -105,8 +104,7 @@ def crossval(
     jobs = [FoldJob(*settings, configuration, fold, *length) for configuration, fold in named]
     if share is not None:
         for job in jobs:
-            if (record := read_record(job.files)) is not None and not record.finished:
-                check_has_budget(job.files)
+            check_has_budget(job.files)
     scores = {}
     with open_engine(options.cluster, callback) as engine:
         outcomes = _train_all(jobs, planned, engine, callback)

@@ -116,13 +116,13 @@ def check_has_budget(fold: FoldFolder) -> None:
     """Refuse a budget for a fold that was begun without one, as it would go on to the end that was planned.
 
     Args:
-        fold: a fold that was begun and is not finished.
+        fold: the fold; one that is new or finished is let pass.
 
     Raises:
-        PlanError: it has no budget of its own.
+        PlanError: it is begun, and has no budget of its own.
     """
     record = read_record(fold)
-    if record is not None and record.budget_seconds is None:
+    if record is not None and not record.finished and record.budget_seconds is None:
         raise PlanError(
             f"{fold.path} was begun without a budget and is not finished: it would go on to its last step, however "
             "long that takes.",

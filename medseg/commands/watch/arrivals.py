@@ -110,7 +110,7 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
     for (stem, _), paths in groups.items():
         arrivals.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
     if others:
-        scans = [path for arrival in arrivals for path in arrival.files]
+        scans = [path for arrival in arrivals for path in arrival.files if path.exists()]  # a link may lead nowhere
         parts = {file for path in scans for file in _parts(path, path.stat().st_mtime_ns)}
         others = [name for name in others if folder / name not in parts]
     return sorted(arrivals, key=lambda arrival: arrival.name), others

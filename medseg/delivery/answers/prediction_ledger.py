@@ -118,7 +118,7 @@ class PredictionLedger:
             yield
         except BaseException:
             with suppress(OSError):  # such as a full disk, of which the exception tells
-                self._append({_BEGUN: []})  # a run that is stopped in order leaves nothing half done
+                self._append({_BEGUN: []})  # a run that is stopped in order has listed what it finished
             raise
 
     def of_others(self, files: Mapping[str, Sequence[Path]]) -> list[Path]:

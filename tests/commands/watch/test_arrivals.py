@@ -39,8 +39,9 @@ def test_the_data_of_a_header_are_not_named_as_no_study(tmp_path: Path) -> None:
     files(tmp_path, "b.mhd", "b.raw", "c.raw")
     nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2), np.uint8), np.eye(4)), tmp_path / "a.hdr")
     (tmp_path / "b.mhd").write_text("NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = b.raw\n")
+    (tmp_path / "d.nii.gz").symlink_to("nowhere")
     found, others = arrivals_in(tmp_path, 1)
-    assert [one.name for one in found] == ["a.hdr", "b.mhd"]
+    assert [one.name for one in found] == ["a.hdr", "b.mhd", "d.nii.gz"]
     assert others == ["c.raw"]
 
 
