@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.output.display import console, progress_display, show_notes
+from medseg.cli.output.display import console, progress_display, report_failures, show_notes
 from medseg.cli.output.records import emit, record_result
 from medseg.core.options import Option
 
@@ -66,6 +66,8 @@ def report_command(
 ) -> None:
     """Make the page of a training run again: report.html in each fold's folder.
 
+    Exit code: 0 all well, 1 a page has no scores of some cases, or of all, 2 nothing was made.
+
     Args:
         run: Folder of a run or a fold, or PLAN/CONFIG; may be left out if there is only one run.
         data: Folder of the data set, if it is not where the plan says.
@@ -78,7 +80,9 @@ def report_command(
     from medseg.commands.records.report import report
 
     with progress_display() as show:
-        files = report(run, workspace, data, show)
-    record_result(files=files)
-    for path in files:
+        result = report(run, workspace, data, show)
+    record_result(files=result.files)
+    for path in result.files:
         console.print(f"  {path}", markup=False, soft_wrap=True)
+    report_failures(result.failed, what="fold or case", outcome="without scores")
+    raise typer.Exit(1 if result.failed else 0)

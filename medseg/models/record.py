@@ -26,6 +26,8 @@ _LEFT_OUT_WHEN_NONE = {
     "train_seconds",
     "finished",
     "seconds",
+    "notes",
+    "failed",
     "scores",
     "imported_from",
 }
@@ -184,6 +186,8 @@ class RunRecord(_Part):
         train_seconds: wall-clock time until it was trained.
         finished: whether model and scores are there.
         seconds: wall-clock time in all.
+        notes: what the last session noted for the user.
+        failed: {case: why it was not trained on, or has no answer}; only where there are such.
         imported_from: where an imported run came from.
         imported_folds: all folds that were imported together, so that a missing one is noticed.
         scores: the scores that came with an imported run.
@@ -213,6 +217,8 @@ class RunRecord(_Part):
     train_seconds: float | None = None
     finished: bool | None = None
     seconds: float | None = None
+    notes: tuple[str, ...] | None = None
+    failed: dict[str, str] | None = None
     imported_from: dict[str, Any] | None = None
     imported_folds: tuple[str, ...] | None = None
     scores: FoldScores | None = None

@@ -65,7 +65,7 @@ _GROWS = (".jsonl", ".json", ".lock", ".csv")
 _TIMES = (
     *("seconds", "train_seconds", "started", "ended", "time", "created", "written", "resumed", "interruptions"),
     *("memory_gb", "step_seconds", "seconds_per_step", "measured", "path", "host", "process", "sha256", "bytes"),
-    *("elapsed", "when", "git", "made"),
+    *("elapsed", "when", "git", "made", "notes"),
 )
 """Keys of records that say when, how fast and where; hashes of files that hold such are left out, too."""
 

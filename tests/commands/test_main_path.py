@@ -216,7 +216,7 @@ def test_a_report_is_made_anew_from_what_lies_in_the_run(trained):
     workspace, _, result = trained
     first = (result.folder / "report.html").read_text()
     (result.folder / "report.html").unlink()
-    (page,) = medseg.report(workspace=workspace)
+    (page,) = medseg.report(workspace=workspace).files
     assert page == result.folder / "report.html"
     again = page.read_text()
     metrics = json.loads((result.folder / "validation" / "metrics.json").read_text())

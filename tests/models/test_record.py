@@ -45,6 +45,8 @@ TRAINED: dict[str, Any] = {  # as medseg wrote it before records had a version
     "train_seconds": 12.5,
     "finished": True,
     "seconds": 20.0,
+    "notes": ["about 6:40 for 1000 steps"],
+    "failed": {"case7": "it cannot be read"},
 }
 IMPORTED: dict[str, Any] = {
     "configuration": "3d_fullres",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.commands.crossval.folds import FoldJob, FoldOutcome, train_fold, train_fold_on_worker, waves
 from medseg.commands.crossval.options import CrossvalOptions
 from medseg.commands.crossval.out_of_fold import Asked, OutOfFold, score_out_of_fold
-from medseg.commands.train.earlier import check_has_budget
+from medseg.commands.train.earlier import asked_otherwise, check_has_budget
 from medseg.core.case import Case
-from medseg.core.errors import DataError, MedsegError, PlanError
+from medseg.core.errors import DataError, MedsegError, ModelError, PlanError
 from medseg.core.progress import Callback, Progress, silent, track
 from medseg.core.wording import counted, summary_line
 from medseg.engines.engine import Engine, Results
@@ -102,9 +102,7 @@ def crossval(
     settings = (path, planned.name, space.folder)
     length = (options.training, share, options.processes)
     jobs = [FoldJob(*settings, configuration, fold, *length) for configuration, fold in named]
-    if share is not None:
-        for job in jobs:
-            check_has_budget(job.files)
+    _look_at_begun(jobs, planned, share, callback)
     scores = {}
     with open_engine(options.cluster, callback) as engine:
         outcomes = _train_all(jobs, planned, engine, callback)
@@ -121,6 +119,29 @@ def crossval(
             "No fold could be trained:\n" + "\n".join(f"  {fold.name}: {fold.problem}" for fold in outcomes),
         )
     return CrossvalResult(tuple(outcomes), scores)
+
+
+def _look_at_begun(jobs: Sequence[FoldJob], plan: Plan, share: float | None, callback: Callback) -> None:
+    """Refuse a budget that folds begun without one would not keep, and note what is asked of begun folds in vain.
+
+    A fold whose record or plan is damaged is let pass: it fails by itself, and the others go on.
+
+    Args:
+        jobs: one for each fold.
+        plan: with the settings that are asked for now.
+        share: the budget of a fold in seconds; None where there is none.
+        callback: receives the notes.
+
+    Raises:
+        PlanError: there is a budget, and a fold was begun without one.
+    """
+    for job in jobs:
+        if share is not None:
+            with suppress(ModelError):
+                check_has_budget(job.files)
+        with suppress(MedsegError):
+            for note in asked_otherwise(job.files, plan, job.options):
+                callback(Progress("folds", 0, len(jobs), {"note": note}))
 
 
 def _refuse_torchrun() -> None:

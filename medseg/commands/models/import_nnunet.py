@@ -88,12 +88,14 @@ def import_nnunet(
     if not source.exists():
         raise ModelError(f"There is no file or folder {source}.", "Expected nnU-Net's model folder, zip or plans.json.")
     raw = _raw_plans(source)
+    _check_options(raw, source, options)
     if raw is not None:
         return _import_plan(raw, target, options)
     result = ImportResult()
     for runs in sorted(target.runs.glob("*/")):  # an import that was killed may have had another name
         remove_temporaries(runs)
     with _models(source, options) as folders:
+        _check_one_data_set(folders, source, options.name)
         imported = []
         for folder in folders:
             try:
@@ -115,6 +117,31 @@ def import_nnunet(
             "Nothing was imported:\n  " + "\n  ".join(f"{name}: {why}" for name, why in result.failed.items())
         )
     return result
+
+
+def _check_options(raw: Path | None, source: Path, options: ImportOptions) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        raw: the plans.json that is imported as a plan; None where models are.
+        source: what the user named.
+        options: the options of the command.
+
+    Raises:
+        PlanError: naming the options.
+    """
+    for_plans = [("--data", options.data), ("--dataset-json", options.dataset_json)]
+    given = for_plans if raw is None else [("--checkpoint", options.checkpoint)]
+    names = [name for name, value in given if value is not None]
+    if not names:
+        return
+    one = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    if raw is None:
+        raise PlanError(
+            f"{one} for a plans.json that is to be trained by; {source} holds trained models.",
+            "Leave it out; or name the plans.json: `medseg import-nnunet FOLDER/plans.json`.",
+        )
+    raise PlanError(f"{one} for trained models; {raw} is a plan without weights.", "Leave it out.")
 
 
 def _shown(folder: Path, folders: Sequence[Path]) -> str:
@@ -202,6 +229,21 @@ def _models(source: Path, options: ImportOptions) -> Iterator[list[Path]]:
             "Expected plans.json, dataset.json and fold_0/checkpoint_final.pth.",
         )
     yield folders
+
+
+def _check_one_data_set(folders: Sequence[Path], source: Path, name: str | None) -> None:
+    """Refuse one name for the models of several data sets, which would become configurations of one plan.
+
+    Raises:
+        PlanError: naming the data sets.
+    """
+    data_sets = list(dict.fromkeys(folder.parent for folder in folders))
+    if name is not None and len(data_sets) > 1:
+        names = ", ".join(folder.name for folder in data_sets)
+        raise PlanError(
+            f"--name {name} is one name, and {source} holds models of {len(data_sets)} data sets: {names}.",
+            "Leave it out: each has the name of its data set then.",
+        )
 
 
 def _import_model(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from medseg import __version__
 from medseg.commands.predict.found import find
 from medseg.commands.predict.index import folder_of, pages_of, remove_earlier
-from medseg.commands.predict.judged import QUALITY, judged_by, judged_notes
+from medseg.commands.predict.judged import QUALITY, judged_by
+from medseg.commands.predict.notes import run_notes
 from medseg.commands.predict.options import PredictOptions
 from medseg.commands.predict.pages import write_pages
 from medseg.commands.predict.result import PredictResult
@@ -43,16 +44,12 @@ from medseg.delivery.provenance.entries import Prediction, computed_with, predic
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.manifest import Clock, now, without_uids
 from medseg.inference.predictor import Predictor
-from medseg.io.layouts.studies import SERIES_REASON
 from medseg.models.identity import identity
 from medseg.models.workspace import Workspace
 from medseg.networks.device import choose_devices
-from medseg.plans.sections.data import Data
 
 if TYPE_CHECKING:
     from medseg.commands.predict.on_cluster import OnCluster
-
-_MOST_STUDIES_NAMED = 20
 
 
 def predict(
@@ -151,7 +148,7 @@ def predict_with(
             with ledger.answering(remaining):
                 outcomes += answer(remaining, forms, ledger, callback)
         notes = [*moved, *scans.notes]
-        notes += _notes(predictors, options, cases, forms)
+        notes += run_notes(predictors, options, cases, forms)
         if options.instances:
             tables = [forms.instances.files(outcome.case, output)[1] for outcome in outcomes if outcome.files]
             notes.append(f"instances.csv lists {counted(write_table(output, sorted(tables)), 'object')}")
@@ -200,19 +197,6 @@ def _write_beside(
     if (missing := write_volume_tables(output, replace(result, failed=failed), workbook)) is not None:
         result = replace(result, notes=(*result.notes, missing))
     return write_pages(output, prediction.source, model, forms.pages, result, outcomes)
-
-
-def _notes(predictors: Sequence[Predictor], options: PredictOptions, cases: Sequence[Case], forms: Forms) -> list[str]:
-    """Return notes on the model, on how it was applied, and on the scans that were chosen."""
-    model = predictors[0].model
-    return [
-        *judged_notes(model, options),
-        *model.notes,
-        *_unknown_scans(model.plan.data),
-        *_chosen_series(cases),
-        *forms.writer.notes,
-        *(note for predictor in predictors for note in predictor.notes),
-    ]
 
 
 def load_predictors(model: str | Path | None, workspace: str | Path, options: PredictOptions) -> list[Predictor]:
@@ -285,7 +269,8 @@ def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> 
     stay = len(ledger.replaced) - len(again)
     parts = [f"{counted(len(again), 'answer')} of an earlier run in {output} will be replaced"] if again else []
     if stay:
-        parts.append(f"{counted(stay, 'answer')} to other scans stay in {output}, and its tables no longer list them")
+        stays = "stays" if stay == 1 else "stay"
+        parts.append(f"{counted(stay, 'answer')} to other scans {stays} in {output}, without a line in its tables")
     return "; ".join(parts) or None
 
 
@@ -319,34 +304,6 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
             "mirroring is off.",
             "Add --mirror, or use a model with several folds.",
         )
-
-
-def _unknown_scans(data: Data) -> list[str]:
-    """Return a note on checks of scans that are impossible, as the model has no record of its training scans."""
-    if data.scans is None:
-        return [
-            "the model does not say which spacings, sizes and intensities its training scans had: scans are compared "
-            "with the medians of spacing and size alone"
-        ]
-    if not data.scans.channels:
-        return ["the model does not say which intensities its training scans had: scans are not compared by them"]
-    return []
-
-
-def _chosen_series(cases: Sequence[Case]) -> list[str]:
-    """Return sentences on the series of DICOM studies that were chosen: which, why, and what is odd about them."""
-    chosen = [case for case in cases if SERIES_REASON in case.attributes]
-    if not chosen:
-        return []
-    from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
-
-    notes = []
-    for case in chosen[:_MOST_STUDIES_NAMED]:
-        series = [series_at(path) for path in case.channels]
-        notes.append(f"{case.id}: {' and '.join(taken.title for taken in series)}; {case.attributes[SERIES_REASON]}")
-        notes += [f"{case.id}: {taken.title}: {remark}" for taken in series for remark in taken.notes]
-    more = len(chosen) - _MOST_STUDIES_NAMED
-    return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])
 
 
 def _prepare_folder(source: Path, output: Path, cases: Sequence[Case], form: AnswerFormat | None) -> None:

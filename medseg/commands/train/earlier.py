@@ -101,15 +101,54 @@ def _differs_note(plan_path: Path, run_plan: Plan, configuration: str, record: R
         current = load_plan_to_train(plan_path, record.overrides or [], record.recipe)
     except MedsegError as error:
         return [f"{plan_path} has changed and no longer fits the run, which keeps its own copy: {error}"]
+    texts = _differing(run_plan, current, configuration, record, "there")
+    return [f"{plan_path} has changed since the run began, which keeps its own plan: {texts}"] if texts else []
+
+
+def _differing(run_plan: Plan, other: Plan, configuration: str, record: RunRecord, where: str) -> str:
+    """Return which keys differ in a run's plan and another one, but for those changed since the run began; or nothing.
+
+    Args:
+        run_plan: the run's copy.
+        other: the other plan.
+        configuration: the configuration that the run trains.
+        record: the record of the run.
+        where: says of which plan the second value is.
+    """
     set_since = {change.key for change in record.changes or ()}
     if record.budget_seconds is not None:
         set_since.add("training.validations")  # which a short budget lowers
-    changes = [change for change in differences(run_plan, current, configuration) if change.key not in set_since]
-    if not changes:
-        return []
-    texts = [f"{change.key} is {change.old} in the run, {change.new} there" for change in changes[:_MOST_NAMED]]
+    changes = [change for change in differences(run_plan, other, configuration) if change.key not in set_since]
+    texts = [f"{change.key} is {change.old} in the run, {change.new} {where}" for change in changes[:_MOST_NAMED]]
     more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
-    return [f"{plan_path} has changed since the run began, which keeps its own plan: {'; '.join(texts)}{more}"]
+    return "; ".join(texts) + more
+
+
+def asked_otherwise(fold: FoldFolder, planned: Plan, options: TrainOptions) -> list[str]:
+    """Return a note on what is asked of a fold that has begun, and goes on as it was begun; none of a new one.
+
+    Args:
+        fold: the fold.
+        planned: the plan with the settings and the recipe that are asked for now.
+        options: how a fold that begins now is trained.
+    """
+    record = read_record(fold)
+    if record is None or not fold.plan.exists():
+        return []
+    texts = []
+    begun_with = next((change.old for change in record.changes or () if change.key == "steps"), record.steps)
+    if options.steps not in (None, begun_with):
+        texts.append(f"it has {counted(record.steps or 0, 'step')}, not {options.steps}")
+    if options.epochs is not None:
+        texts.append(f"it has {counted(record.steps or 0, 'step')}, whatever --epochs says")
+    started = None if record.init is None else record.init.asked
+    if options.init is not None and str(options.init) != started:
+        texts.append(f"it started from {started or 'random weights'}, not from {options.init}")
+    if differing := _differing(load_plan(fold.plan), planned, fold.run.path.name, record, "as asked now"):
+        texts.append(differing)
+    if not texts:
+        return []
+    return [f"{fold.path} goes on as it was begun: {'; '.join(texts)}. Moved away, it is trained anew as asked"]
 
 
 def check_has_budget(fold: FoldFolder) -> None:

@@ -162,8 +162,10 @@ def train_fold(request: Request) -> TrainResult:
             give_back_freed_memory()
             validation = _validate(job, network, callback)
             summary = None if validation is None else validation.summary
-            record.update(record.content.updated(seconds=round(time.monotonic() - start_time, 1)))
-            _report(job, setup.plan, validation, notes)
+            failed = job.failed | (summary.failed if summary else {})
+            seconds = round(time.monotonic() - start_time, 1)
+            record.update(record.content.updated(seconds=seconds, notes=tuple(notes), failed=failed or None))
+            _report(job, setup.plan, validation)
             record.update(record.content.updated(finished=True))
             _write_manifest(run, setup.plan, record.content, clock, hashes)
         ranks.wait()  # until the model is written: another run may follow that needs it
@@ -215,15 +217,14 @@ def _validate(job: Job, network: torch.nn.Module, callback: Callback) -> Validat
     return validate_fold(job.predictor(network), cases, job.run.files.validation, callback, unread)
 
 
-def _report(job: Job, plan: Plan, validation: Validation | None, notes: list[str]) -> None:
+def _report(job: Job, plan: Plan, validation: Validation | None) -> None:
     """Write the run's page."""
     from medseg.delivery.pages.run_page import write_report
 
-    notes = notes + [f"not trained on {case}: {why}" for case, why in job.failed.items() if case in job.split["train"]]
     if validation is None:
-        write_report(job.run.files, plan, None, (), notes)
+        write_report(job.run.files, plan, None)
     else:
-        write_report(job.run.files, plan, validation.summary, validation.scans, notes)
+        write_report(job.run.files, plan, validation.summary, validation.scans)
 
 
 def _write_manifest(

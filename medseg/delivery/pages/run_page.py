@@ -34,15 +34,17 @@ def write_report(
     """Write the page of a fold, and return its path.
 
     Args:
-        fold: with record and log.
+        fold: with record and log; the record's notes are shown among the facts of the run.
         plan: the plan that the fold was trained by.
         summary: scores of its validation cases; None where there are none.
         scans: the pairs that were scored, with their scans.
-        notes: shown among the facts of the run.
+        notes: more notes.
     """
     record = read_record(fold) or RunRecord()
     configuration = record.configuration or fold.run.path.name
-    facts = [*record_facts(record), *(("note", note) for note in notes)]
+    apart = fold.kept_apart() or ()
+    left_out = [f"not trained on {case}: {why}" for case, why in (record.failed or {}).items() if case not in apart]
+    facts = [*record_facts(record), *(("note", note) for note in [*(record.notes or ()), *left_out, *notes])]
     scores = ScoreSections() if summary is None else score_sections(fold.path, summary, plan.labels, scans)
     page = Page(
         title=f"{plan.name}, {configuration}, fold {fold.fold}",

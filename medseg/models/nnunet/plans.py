@@ -97,7 +97,8 @@ def _plan_values(plans: Mapping[str, Any], dataset: Mapping[str, Any], only: str
         older = rest.pop("foreground_intensity_properties_by_modality")
         rest.setdefault("foreground_intensity_properties_per_channel", older)
     intensities = rest.pop("foreground_intensity_properties_per_channel")
-    flat = list(configurations) == ["2d"] and rest["original_median_shape_after_transp"][0] == 1
+    patches = [values["patch_voxels"] for values in configurations.values() if "patch_voxels" in values]
+    flat = all(len(patch) == 2 for patch in patches) and rest["original_median_shape_after_transp"][0] == 1
     _check_transpositions(rest)
     training, _ = training_recipe("gpu", 3)
     default = only or ("3d_fullres" if "3d_fullres" in configurations else next(iter(configurations)))

@@ -87,6 +87,23 @@ def test_a_second_call_trains_nothing_and_gives_the_same_scores(copy: Path) -> N
     assert not result.failed
 
 
+def test_what_is_asked_of_begun_folds_in_vain_is_noted(copy: Path) -> None:
+    notes: list[str] = []
+
+    def note(event: Progress) -> None:
+        notes.extend([event.info["note"]] if "note" in event.info else [])
+
+    go(copy, note)
+    assert not notes
+    (copy / RUN / "fold_1" / "run.json").write_text("{")  # its own outcome says so
+    result = go(copy, note, steps=3, overrides=["training.learning_rate=0.001"], init="other/model")
+    assert list(result.failed) == ["main, fold 1"]
+    [text] = notes
+    assert text.startswith(f"{copy / RUN / 'fold_0'} goes on as it was begun: it has 2 steps, not 3; ")
+    assert "it started from random weights, not from other/model" in text
+    assert "training.learning_rate is 0.01 in the run, 0.001 as asked now" in text
+
+
 def test_a_stopped_one_goes_on_and_ends_as_one_that_was_not_stopped(done: Path, tmp_path: Path) -> None:
     workspace = write_workspace(tmp_path)
 

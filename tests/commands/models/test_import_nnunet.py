@@ -103,6 +103,25 @@ def test_models_of_one_name_are_told_apart_where_they_are_left_out(tmp_path: Pat
     assert list(result.failed) == [f"{name}/{TRAINER}__3d_fullres" for name in ("Dataset001_A", "Dataset002_B")]
 
 
+def test_one_name_for_several_data_sets_is_refused(tmp_path: Path) -> None:
+    for data_set in ("Dataset001_A", "Dataset002_B"):
+        write_model(tmp_path / "results" / data_set, plan=plans(dataset_name=data_set))
+    with pytest.raises(PlanError, match=r"--name x is one name.* of 2 data sets: Dataset001_A, Dataset002_B"):
+        import_nnunet(tmp_path / "results", tmp_path, ImportOptions(name="x"))
+    assert not (tmp_path / "runs").exists()
+    assert len(import_nnunet(tmp_path / "results", tmp_path).folds) == 2
+
+
+def test_options_that_would_have_no_effect_are_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "results")
+    with pytest.raises(PlanError, match=r"--data and --dataset-json are for a plans\.json"):
+        import_nnunet(folder, tmp_path, ImportOptions(data=tmp_path, dataset_json=folder / "dataset.json"))
+    with pytest.raises(PlanError, match=r"--checkpoint is for trained models"):
+        import_nnunet(write_plans(tmp_path / "preprocessed"), tmp_path, ImportOptions(checkpoint="best"))
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "plans").exists()
+
+
 def test_the_record_says_where_a_fold_came_from(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "results", folds=("3",))
     (place,) = import_nnunet(folder, tmp_path).folds

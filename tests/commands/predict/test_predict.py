@@ -245,8 +245,8 @@ def test_a_second_run_says_what_it_replaces(tmp_path: Path, scans: Path, small_m
     options = PredictOptions(device="cpu")
     predict(scans, tmp_path / "out", small_model, options=options, callback=callback)
     assert notes == [
-        f"4 answers of an earlier run in {tmp_path / 'out'} will be replaced; 1 answer to other scans stay in "
-        f"{tmp_path / 'out'}, and its tables no longer list them"
+        f"4 answers of an earlier run in {tmp_path / 'out'} will be replaced; 1 answer to other scans stays in "
+        f"{tmp_path / 'out'}, without a line in its tables"
     ]
     notes.clear()
     predict(scans, tmp_path / "new", small_model, options=options, callback=callback)

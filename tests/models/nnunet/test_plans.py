@@ -100,6 +100,15 @@ def test_pictures_have_no_known_spacing():
     assert plan_to_nnunet(plan) == plans
 
 
+def test_pictures_stay_pictures_whatever_their_configurations_are_called():
+    flat = {"2d": folders.configuration(2), "2d_wide": {"inherits_from": "2d", "batch_size": 3}}
+    of_pictures = folders.plans(flat, original_median_shape_after_transp=[1, 64, 64])
+    assert plan_from_nnunet(of_pictures, folders.dataset()).data.dimensions == 2
+    assert plan_from_nnunet(of_pictures, folders.dataset(), "2d_wide").data.dimensions == 2
+    slices = folders.plans(flat, original_median_shape_after_transp=[20, 64, 64])
+    assert plan_from_nnunet(slices, folders.dataset()).data.dimensions == 3
+
+
 def test_a_network_that_nnunet_does_not_have_is_named():
     plan = make_plan(3, {"network": {"name": "monai.SwinUNETR", "arguments": {"feature_size": 12}}})
     with pytest.raises(ModelError, match=r"The network 'monai\.SwinUNETR' has no counterpart in nnU-Net; known are"):
