@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from medseg.cli.output.next_command import show_next
 from medseg.cli.output.records import emit, record_result
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.core.machine.starting import starting
-from medseg.core.options import OFTEN, Option
+from medseg.core.options import Option
 
 if TYPE_CHECKING:
     from medseg.evaluation.result import Evaluation
@@ -24,18 +23,15 @@ def command(
     prediction: Annotated[Path, Option(metavar="OUT")],
     reference: Path,
     options: EvaluateOptions,
-    fail_below: Annotated[Sequence[str], Option(group="Output and exit code", metavar="MEASURE=VALUE"), OFTEN] = (),
 ) -> None:
     """Score answers against reference labels: overlap, surfaces, volumes, with intervals, as a page and tables.
 
-    Exit code: 0 all well, 1 some cases failed, 2 nothing could be scored, 3 below a threshold.
+    Exit code: 0 all well, 1 some cases failed or could not be compared, 2 nothing could be scored, 3 below a threshold.
 
     Args:
         prediction: Folder of answers, or one label file.
         reference: Folder of reference labels, or one file.
         options: What to measure, and of which cases.
-        fail_below: MEASURE=VALUE or STRUCTURE:MEASURE=VALUE that a mean must reach, else the exit code is 3;
-            repeatable.
 
     Examples:
         medseg evaluate out/ labels/
@@ -45,21 +41,20 @@ def command(
     """
     with starting():
         from medseg.commands.evaluate.evaluate import evaluate
-        from medseg.commands.evaluate.thresholds import below, parse_threshold
+        from medseg.commands.evaluate.thresholds import below
 
-    for text in fail_below:
-        parse_threshold(text)  # before anything is computed
     with progress_display() as show:
         result = evaluate(prediction, reference, options=options, callback=show)
     _show(result)
     if not result.summary.cases:
         raise typer.Exit(2)
-    misses = below(result.summary, fail_below)
+    misses = below(result.summary, options.fail_below)
     record_result(below_threshold=misses)
     for sentence in misses:
         console.print("below the threshold", style="bold red", end=": ")
         console.print(sentence, markup=False)
-    some_failed = result.failed or any(compared.summary.failed for compared in result.compared)
+    lacking = any(compared.not_compared for compared in result.compared) and not options.allow_missing
+    some_failed = result.failed or lacking or any(compared.summary.failed for compared in result.compared)
     raise typer.Exit(3 if misses else 1 if some_failed else 0)
 
 

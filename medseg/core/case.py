@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -195,6 +195,42 @@ def rows_by_case(path: Path, ids: Sequence[str], named_after: str) -> dict[str, 
             f"Its column id (or case) has to hold the names of the {named_after} without suffix.",
         )
     return rows
+
+
+def unmatched_rows(table: Path, named: Collection[str], ids: Sequence[str], thing: str) -> list[str]:
+    """Return a note on the cases that a table has no row for, and on its rows of other names; [] where all have one.
+
+    Rows of other cases alone are not worth a note: the table may be that of a whole study.
+
+    Args:
+        table: the table.
+        named: the cases that it names.
+        ids: the cases that there are.
+        thing: what they are: `case` or `scan`.
+
+    >>> unmatched_rows(Path("t.csv"), ["p1", "P2"], ["p1", "p2"], "case")
+    ['t.csv has no row for 1 case: p2; none has the name of its row P2']
+    >>> unmatched_rows(Path("t.csv"), ["p1", "p2"], ["p1"], "case")
+    []
+    """
+    without, others = [id for id in ids if id not in named], [name for name in named if name not in ids]
+    if not without:
+        return []
+    rows = f"; none has the name of its row{'s' * (len(others) > 1)} {first_few(others)}" if others else ""
+    return [f"{table.name} has no row for {counted(len(without), thing)}: {first_few(without)}{rows}"]
+
+
+def headings(columns: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Return {column of a user's table: its heading among columns of medseg's}; a name that is taken gets a word more.
+
+    Args:
+        columns: names of the user's columns.
+        taken: headings of medseg's own columns.
+
+    >>> headings(["site", "dice"], ["case", "dice"])
+    {'site': 'site', 'dice': 'table dice'}
+    """
+    return {name: f"table {name}" if name in taken else name for name in columns}
 
 
 def _columns(names: list[str], path: Path) -> list[str]:

@@ -29,7 +29,7 @@ NO_BACKGROUND = -(2**31)
 OUTSIDE = -2
 """Index of background voxels outside the nonzero mask, in channels normalized within it."""
 
-_RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
+VALUE_RANGE = np.iinfo(np.int32)  # the widest type that label maps are written in
 _LONGEST_TABLE = 1 << 16
 """Values that spread further than this are looked up by sorting, so that one stray value claims no gigabytes."""
 _CHUNK_VOXELS = 1 << 16
@@ -84,8 +84,10 @@ class Labels(BaseModel):
         if self.values[0] in self.values[1:] or self.ignore in self.values:
             raise ValueError("the background or ignore value is also the value of a structure")
         known = [value for value in (self.background, *self.values[1:], self.ignore) if value is not None]
-        if min(known) < _RANGE.min or max(known) > _RANGE.max:
-            raise ValueError(f"values run from {min(known)} to {max(known)}; expected {_RANGE.min} to {_RANGE.max}")
+        if min(known) < VALUE_RANGE.min or max(known) > VALUE_RANGE.max:
+            raise ValueError(
+                f"values run from {min(known)} to {max(known)}; expected {VALUE_RANGE.min} to {VALUE_RANGE.max}"
+            )
         return self
 
     @cached_property

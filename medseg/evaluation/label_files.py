@@ -291,6 +291,7 @@ def _score(
         attributes=case.attributes,
         prediction=str(pair.prediction),
         reference=str(pair.reference),
+        notes=tuple(dict.fromkeys((*reference.notes, *prediction.notes, *_unplaced(pair, reference, prediction)))),
     )
     return case_score, measured.confusion
 
@@ -372,6 +373,14 @@ def _options(scoring: Scoring, pairs: int) -> MeasureOptions:
         extra=[name for name in scoring.extra_measures if name in EXTRA_MEASURES],
         workers=workers,
     )
+
+
+def _unplaced(pair: Pair, reference: Image, prediction: Image) -> list[str]:
+    """Return a note where one side alone says where its voxels lie: nothing then tells whether they are the same."""
+    if reference.spacing_known == prediction.spacing_known:
+        return []
+    file = pair.prediction if reference.spacing_known else pair.reference
+    return [f"{file} does not say where its voxels lie: it is compared with the other side as both are stored"]
 
 
 def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:

@@ -30,6 +30,7 @@ class CaseScore:
         attributes: other facts from a table of cases (site, scanner, sex).
         prediction: the label file of the prediction; empty where there is none, as in the validation of a training.
         reference: the label file of the reference, likewise.
+        notes: what was odd about these files when they were read, in sentences.
     """
 
     case: str
@@ -40,6 +41,7 @@ class CaseScore:
     attributes: dict[str, str] = field(default_factory=dict)
     prediction: str = ""
     reference: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def patient_or_case(self) -> str:
@@ -154,6 +156,11 @@ class Summary:
     def worst_first(self) -> list[CaseScore]:
         """The cases from the lowest mean Dice to the highest; those without any last."""
         return sorted(self.cases, key=lambda case: (case.dice_mean is None, case.dice_mean or 0.0, case.case))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was odd about label files when they were read, each sentence with its case in front."""
+        return [f"{case.case}: {note}" for case in self.cases for note in case.notes]
 
     @property
     def miou(self) -> float | None:

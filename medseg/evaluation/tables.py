@@ -37,6 +37,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medseg.core.case import headings
 from medseg.core.csv_text import csv_text
 from medseg.core.files import write_json, write_text
 from medseg.core.labels import Labels
@@ -113,14 +114,17 @@ def write_metrics_csv(path: Path, summary: Summary) -> None:
         path: the file.
         summary: the scores.
     """
-    attributes = sorted({name for case in summary.cases for name in case.attributes})
-    columns = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty", *attributes]
-    columns += ["failed", "empty_policy", "prediction", "reference"]
+    of_case = ["case", "patient", "structure", *summary.measures, *_COUNTS, "volume_unit", "empty"]
+    of_files = ["failed", "empty_policy", "prediction", "reference"]
+    names = sorted({name for case in summary.cases for name in case.attributes})
+    attributes = headings(names, [*of_case, *of_files])
+    columns = [*of_case, *attributes.values(), *of_files]
     rows: list[dict[str, Any]] = []
     policy = summary.policy.describe()
     for case in summary.cases:
         for name in case.structures:
-            row = {"case": case.case, "patient": case.patient_or_case, "structure": name, **case.attributes}
+            of_table = {attributes[column]: text for column, text in case.attributes.items()}
+            row = {"case": case.case, "patient": case.patient_or_case, "structure": name, **of_table}
             figures = _case_figures(case, name)
             files = {"prediction": case.prediction, "reference": case.reference}
             rows.append({**row, **figures, "volume_unit": case.volume_unit, "empty_policy": policy, **files})

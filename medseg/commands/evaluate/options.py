@@ -26,8 +26,8 @@ class EvaluateOptions(LabelOptions, ClusterOptions):
     """Options of `medseg evaluate`.
 
     Attributes:
-        tolerance: STRUCTURE=MM: tolerance of the surface Dice (NSD) of a structure, in mm; repeatable. if left out, 2
-            mm.
+        tolerance: STRUCTURE=MM: tolerance of the surface Dice (NSD) of a structure, in mm; repeatable. if left out,
+            that of labels.json beside the answers, else 2 mm.
         surface: Measure distances between surfaces.
         lesions: Also count lesions: detection F1 and Dice.
         instances: Also measure the panoptic quality of instances.
@@ -41,12 +41,15 @@ class EvaluateOptions(LabelOptions, ClusterOptions):
         allow_missing: Accept references without a prediction, and only count them; otherwise each is a failed case.
         pair: Which names make a pair: equal (apart from _0000, _seg and the like), or similar where none are equal;
             then every pair is listed.
-        prediction_threshold: For soft predictions: voxels with at least this value are the structure, as value 1.
-        prediction_map: OLD=NEW as --map, for values in predictions; repeatable.
+        prediction_threshold: For soft predictions: voxels with at least this value are the structure, as value 1. Of
+            other answers (--compare) it also holds where no labels.json lies beside them.
+        prediction_map: OLD=NEW as --map, for values in predictions; repeatable. Of other answers likewise.
         annotated: {case: the structures that were annotated there}, where not all were.
         reading: What the values in the references mean, in place of what `labels.json` and the options on label files
             say.
         output: Folder for report.html and the tables; if left out, OUT.
+        fail_below: MEASURE=VALUE or STRUCTURE:MEASURE=VALUE that a mean must reach, else the exit code is 3;
+            repeatable.
     """
 
     tolerance: Annotated[Sequence[str], Option(group=_MEASURES.group, metavar="STRUCTURE=MM"), OFTEN] = ()
@@ -66,6 +69,7 @@ class EvaluateOptions(LabelOptions, ClusterOptions):
     annotated: Annotated[Mapping[str, Sequence[str]], PYTHON_ONLY] = field(default_factory=dict)
     reading: Annotated["Reading | None", PYTHON_ONLY] = None  # noqa: UP037 (Reading is imported for type checkers only)
     output: Annotated[Path | None, _OUTPUT, OFTEN] = None
+    fail_below: Annotated[Sequence[str], Option(group=_OUTPUT.group, metavar="MEASURE=VALUE"), OFTEN] = ()
 
     @property
     def others(self) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ class Named(NamedTuple):
     Attributes:
         pairs: the pairs; where files have names, the reading of each says which value a name has.
         labels: the structures; None where nothing declares or names them.
-        notes: what is assumed of files that have no names.
+        notes: what is assumed of files that have no names, and names that are left out.
     """
 
     pairs: list[Pair]
@@ -69,7 +69,8 @@ def name_segments(
         ("predictions", len(predictions) < len(pairs) and not any(pair.prediction_reading.map for pair in pairs)),
     ]
     notes = [_assumed_values(side, values) for side, assumed in bare if assumed and len(values) > 1]
-    return Named(named_pairs, names.labels, tuple(notes))
+    # without a declaration every name is a structure, which the scores show
+    return Named(named_pairs, names.labels, (*(names.notes if declared is not None else ()), *notes))
 
 
 def _assumed_values(side: str, values: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ Names are equal without the suffix of the format and without what says only whic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,30 +106,54 @@ def find_sides(prediction: Path, reference: Path, pair_by: str = "equal") -> tup
 def _equal_names(predictions: Iterable[str], references: Iterable[str]) -> dict[str, str]:
     """Pair names that are equal once the words for a side are taken off; those that are equal as they stand are left.
 
-    A name that fits two of the other side is left as well.
+    A name that fits two of the other side is left as well. Four digits at the end may be those of a first channel
+    (`_0000`) on one side; any other number says which case it is, and so do `_0000` on both sides.
 
     >>> _equal_names(["a", "b", "img_7"], ["a", "b_seg", "mask_7", "c"])
     {'b': 'b_seg', 'img_7': 'mask_7'}
+    >>> _equal_names(["p1_0000", "p2_0001", "p3_0000"], ["p1", "p2", "p3_0002"])
+    {'p1_0000': 'p1'}
     """
     names, others = {*predictions}, {*references}
-    by_case: list[dict[str, list[str]]] = [{}, {}]
-    for side, stems in zip(by_case, (names - others, others - names), strict=True):
-        for stem in sorted(stems):
-            side.setdefault(_case_name(stem), []).append(stem)
-    return {
-        same[0]: by_case[1][case][0]
-        for case, same in by_case[0].items()
-        if len(same) == len(by_case[1].get(case, ())) == 1
-    }
+    names, others = names - others, others - names
+    pairs: dict[str, str] = {}
+    for of_names, of_others in (
+        (_case_name, _case_name),
+        (_of_first_channel, _case_name),
+        (_case_name, _of_first_channel),
+    ):
+        theirs = _by_key(others - {*pairs.values()}, of_others)
+        for key, same in _by_key(names - pairs.keys(), of_names).items():
+            if len(same) == len(theirs.get(key, ())) == 1:
+                pairs[same[0]] = theirs[key][0]
+    return pairs
+
+
+def _by_key(stems: Iterable[str], key_of: Callable[[str], str | None]) -> dict[str, list[str]]:
+    """Return {key: the names that have it}; names without one are left out."""
+    found: dict[str, list[str]] = {}
+    for stem in sorted(stems):
+        if (key := key_of(stem)) is not None:
+            found.setdefault(key, []).append(stem)
+    return found
+
+
+def _of_first_channel(stem: str) -> str | None:
+    """Return a name without the number of a first channel and the words that say which side; None without the number.
+
+    >>> _of_first_channel("p7_0000"), _of_first_channel("img_p7_0000"), _of_first_channel("p7_0001")
+    ('p7', 'p7', None)
+    """
+    case, channel = split_channel(stem)
+    return _case_name(case) if channel == 0 else None
 
 
 def _case_name(stem: str) -> str:
     """Return a name without the words at its start and end that say which side a file is of.
 
-    >>> _case_name("p7_seg"), _case_name("p7_0000"), _case_name("pred-p7-mask"), _case_name("mask")
-    ('p7', 'p7', 'p7', 'mask')
+    >>> _case_name("p7_seg"), _case_name("pred-p7-mask"), _case_name("mask")
+    ('p7', 'p7', 'mask')
     """
-    stem = split_channel(stem)[0]
     while len(parts := chunks(stem)) > 1:
         word = next((part for part in (parts[-1], parts[0]) if part.lower() in _SIDE_WORDS), None)
         rest = remove_name(stem, word) if word is not None else None
@@ -278,7 +302,7 @@ def _masks_named(path: Path, names: Collection[str], reason: DataError) -> Side 
     if not names or not _holds_mask_folders(path):
         return None
     try:
-        labels, unclear = labels_of_masks(path, {*names, *map(_case_name, names)})
+        labels, unclear = labels_of_masks(path, {*names, *map(_case_name, names), *_by_key(names, _of_first_channel)})
     except DataError as refusal:
         first = next(folder for folder in structure_folders(path) if images_in(folder))
         hint = f"If they are structures, name the folder of one as the reference, to score it alone, such as {first}"

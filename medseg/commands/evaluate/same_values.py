@@ -14,11 +14,51 @@ from medseg.core.case import Case
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.core.wording import first_few
+from medseg.datasets.data_options import DataOptions
+from medseg.datasets.option_values import reading_from_options
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.evaluation.label_files import Pair
+from medseg.io.images import AS_STORED
 from medseg.io.values.segments import named_labels
 from medseg.plans.sections.reading import Reading
+
+_OF_VALUES = ("threshold", "map", "colours")
+"""Keys of a reading that say what values mean: an option on one of them replaces what all of them said before."""
+
+
+def reading_of_references(answers: Answers | None, options: EvaluateOptions) -> tuple[Reading, list[str]]:
+    """Return how references are read, and a note where the options replace what `labels.json` says of their values.
+
+    Args:
+        answers: what `labels.json` beside the predictions says; None for none.
+        options: what the user says; it replaces the keys that it is about, and leaves the others.
+
+    Raises:
+        PlanError: an option is not valid.
+    """
+    base = answers.reading if answers else AS_STORED
+    if options.reading is not None:
+        return options.reading, []
+    said = reading_from_options(DataOptions(threshold=options.threshold, map=options.map))
+    replaced = {key: getattr(said, key) for key in _OF_VALUES if said != AS_STORED}
+    notes = []
+    if replaced and any(getattr(base, key) != getattr(AS_STORED, key) for key in _OF_VALUES):
+        what = {key: getattr(base, key) for key in _OF_VALUES if getattr(base, key) != getattr(AS_STORED, key)}
+        notes = [
+            f"--map or --threshold is used in place of what {NAME} says of the values in references: "
+            + ", ".join(f"{key} {_key_shown(value)}" for key, value in what.items())
+        ]
+    return base.model_copy(update=replaced | ({"resample_labels": True} if options.resample_labels else {})), notes
+
+
+def _key_shown(value: object) -> str:
+    """Return a value of a reading for messages.
+
+    >>> _key_shown({1: 2, "3-9": 0}), _key_shown(0.5)
+    ('1=2 3-9=0', '0.5')
+    """
+    return " ".join(f"{old}={new}" for old, new in value.items()) if isinstance(value, dict) else str(value)
 
 
 def check_references(
@@ -103,6 +143,23 @@ def with_values_of(
     reading = Reading(map=dict(moved.items()))
     changed = [pair if pair.prediction in named else replace(pair, prediction_reading=reading) for pair in pairs]
     return changed, (f"in {folder} structures have other values, and are matched by name: {shown}",)
+
+
+def used_for_others(options: EvaluateOptions, path: Path, answers: Answers | None) -> list[str]:
+    """Return a note on what options on the values in predictions mean for other answers; [] without such options.
+
+    Args:
+        options: of the command.
+        path: file or folder of the other answers.
+        answers: what `labels.json` beside them says; None where there is none.
+    """
+    names = [("--prediction-map", options.prediction_map), ("--prediction-threshold", options.prediction_threshold)]
+    given = " and ".join(name for name, value in names if value)
+    if not given:
+        return []
+    if answers is None:
+        return [f"{given} also used for {path}, beside which there is no {NAME}"]
+    return [f"{given} not used for {path}: {NAME} beside these answers says what their values mean"]
 
 
 def _named_files(pairs: Sequence[Pair], files: Sequence[Path]) -> set[Path | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.core.errors import DataError, MedsegError
-from medseg.core.labels import Labels, soft_mask_hint
+from medseg.core.labels import VALUE_RANGE, Labels, soft_mask_hint
 from medseg.core.progress import Callback, track
 from medseg.datasets.header_labels import labels_by_headers, naming_differences
 from medseg.delivery.answers.labels_file import Answers
@@ -105,7 +105,8 @@ def _values(pair: Pair) -> tuple[set[int], set[int]]:
     """Return the values in the reference and in the prediction.
 
     Raises:
-        DataError: one of them cannot be read, is a soft mask, or holds a value below 0: such values are no structures.
+        DataError: one of them cannot be read, is a soft mask, or holds a value that is no structure's: below 0, or
+            above what label files are written in.
     """
     reference, prediction = pair.read()
     seen = []
@@ -118,6 +119,11 @@ def _values(pair: Pair) -> tuple[set[int], set[int]]:
             raise DataError(
                 f"{path} holds the value {values[0]}: medseg cannot know what a value below 0 means.",
                 f"If these voxels are background: {mapping} {values[0]}=0.",
+            )
+        if values[-1] > VALUE_RANGE.max:
+            raise DataError(
+                f"{path} holds the value {values[-1]}; expected whole numbers up to {VALUE_RANGE.max}.",
+                f"If these voxels are background: {mapping} {values[-1]}=0.",
             )
         if is_soft(image.array):
             raise DataError(

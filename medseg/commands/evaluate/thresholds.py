@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from medseg.core.errors import DataError
 from medseg.evaluation.score import MEASURES
 from medseg.evaluation.summary import Summary
+from medseg.plans.sections.scoring import Scoring
 
 
 def parse_threshold(text: str) -> tuple[str, str, float]:
@@ -32,6 +33,26 @@ def parse_threshold(text: str) -> tuple[str, str, float]:
             f"Write Dice=0.8, or liver:Dice=0.8; measures of which more is better: {', '.join(high)}.",
         )
     return match["structure"] or "", name, float(match["value"])
+
+
+def check_thresholds(thresholds: Sequence[str], structures: Collection[str], scoring: Scoring) -> None:
+    """Refuse thresholds that cannot be held against the scores, before these are computed.
+
+    Args:
+        thresholds: texts such as `Dice=0.8`; see `parse_threshold`.
+        structures: names of the structures that are scored.
+        scoring: which measures are taken; figures of registered ones are not looked at.
+
+    Raises:
+        DataError: one is not valid, or names a structure or measure that is not scored.
+    """
+    taken = {"surface": scoring.surface is not None, "lesions": scoring.lesions, "instances": scoring.instances}
+    for structure, measure, _ in map(parse_threshold, thresholds):
+        if structure and structure not in structures:
+            raise DataError(f"There is no structure {structure!r}; there are {', '.join(structures)}.")
+        part = MEASURES[measure].source.partition(".")[0]
+        if not taken.get(part, True):
+            raise DataError(f"{measure} is not measured.", f"Add --{part} to the command.")
 
 
 def below(summary: Summary, thresholds: Sequence[str]) -> list[str]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from medseg.commands.predict.case_facts import case_facts
 from medseg.commands.predict.options import PredictOptions
-from medseg.core.case import Case
-from medseg.core.wording import counted, first_few
+from medseg.core.case import Case, unmatched_rows
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.scans import find_scans, unread_scans
 from medseg.io.layouts.studies import SeriesRules, parse_rules
@@ -66,8 +65,8 @@ def find(source: Path, options: PredictOptions, data: Data) -> FoundScans:
         notes = [*([of_split] if of_split else []), *unread.notes]
     table = None if options.table is None else Path(options.table)
     facts = case_facts(table, [*(case.id for case in cases), *failed])
-    if table is not None and (unnamed := [case.id for case in cases if case.id not in facts]):
-        notes.append(f"{table.name} has no row for {counted(len(unnamed), 'scan')}: {first_few(unnamed)}")
+    if table is not None:
+        notes += unmatched_rows(table, facts.keys() - failed.keys(), [case.id for case in cases], "scan")
     return FoundScans(cases, failed, facts, notes, passed_over)
 
 

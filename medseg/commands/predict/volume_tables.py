@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medseg.core.case import headings
 from medseg.core.csv_text import csv_text
 from medseg.core.errors import PlanError
 from medseg.core.files import atomic, write_text
@@ -126,7 +127,7 @@ def fact_columns(result: PredictResult, taken: Sequence[str] = ()) -> dict[str, 
         taken: headings of other columns.
     """
     names = dict.fromkeys(name for of_case in result.facts.values() for name in of_case)
-    return {name: f"table {name}" if name in taken else name for name in names}
+    return headings(names, taken)
 
 
 def _warnings(result: PredictResult, case: str) -> str:

@@ -8,6 +8,7 @@ docs/prediction/provenance.md describes every key. `provenance.entries` puts the
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -183,9 +184,29 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
     """
     try:
         others = read_entries(folder)
-    except DataError:  # damaged, or of another version: what this command did should be known all the same
+    except DataError:  # damaged, or somebody else's: what this command did should be known all the same
         others = {}
+        os.replace(folder / NAME, folder / f"manifest.earlier-{datetime.now():%Y%m%d-%H%M%S}.json")
     return _write(folder, {**others, command: entry})
+
+
+def is_listed(path: Path) -> bool:
+    """Return whether a command that wrote a file noted it as it is now, in a manifest beside it or one folder above.
+
+    Args:
+        path: the file.
+    """
+    for folder in (path.parent, path.parent.parent):
+        try:
+            entries = read_entries(folder)
+        except DataError:
+            continue
+        lists = [entry.get("files") for entry in entries.values()]
+        files = [file for files in lists if isinstance(files, list) for file in files if isinstance(file, dict)]
+        hashes = [file.get("sha256") for file in files if file.get("file") == relative(path, folder)]
+        if hashes and content_hash(path) in hashes:
+            return True
+    return False
 
 
 def move_entry(folder: Path, target: Path, command: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError, MedsegError
-from medseg.core.labels import Labels
+from medseg.core.labels import VALUE_RANGE, Labels
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.case_folders import files_of_folders, read_case_folders
 from medseg.io.layouts.case_table import NAME as TABLE
@@ -256,6 +256,11 @@ def infer_labels(values: Iterable[int], ignore: int | None = None, background: b
             f"The label files hold the value {foreground[0]}: medseg cannot know what a value below 0 means.",
             f"If these voxels were not annotated: --ignore {foreground[0]}. If they are background: "
             f"--map {foreground[0]}=0.",
+        )
+    if foreground[-1] > VALUE_RANGE.max:
+        raise DataError(
+            f"The label files hold the value {foreground[-1]}; expected whole numbers up to {VALUE_RANGE.max}.",
+            f"If these voxels are background: --map {foreground[-1]}=0.",
         )
     if len(foreground) > _MOST_INFERRED:
         values_seen = f"{len(foreground)} values from {foreground[0]} to {foreground[-1]}"

@@ -63,7 +63,8 @@ def test_the_option_is_given_for_each_folder(
 ) -> None:
     monkeypatch.chdir(folder)
     line = "evaluate right reference --compare half"
-    assert run(f"{line} --compare one --output scores") == 0
+    assert run(f"{line} --compare one --output scores") == 1, "one of the others lacks a case"
+    assert run(f"{line} --compare one --output scores --allow-missing") == 0
     printed = capsys.readouterr().out
     assert "minus those of --compare half" in printed
     assert "minus those of --compare one" in printed
@@ -92,3 +93,9 @@ def test_cases_that_a_single_other_file_leaves_out_are_named(folder: Path) -> No
     options = EvaluateOptions(compare=[folder / "half" / "a.png"], output=folder / "scores")
     result = evaluate(folder / "right", folder / "reference", ORGANS, options)
     assert result.not_compared == {"b": "there is no prediction of this name"}
+
+
+def test_a_file_is_not_compared_with_itself_in_its_folder(folder: Path) -> None:
+    options = EvaluateOptions(compare=[folder / "right"])
+    with pytest.raises(DataError, match=r"right/a\.png would be compared with itself"):
+        evaluate(folder / "right" / "a.png", folder / "reference", ORGANS, options)

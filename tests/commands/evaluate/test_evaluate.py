@@ -1,15 +1,20 @@
 """Evaluation of folders as users have them: 4 x 4 drawings with known Dice, in NIfTI and PNG."""
 
+import csv
 import json
 import re
 
 import numpy as np
 import pytest
+from builders import make_plan
+from dicom.builders import ramp, save, uid, write_series
+from dicom.label_builders import box, grid, rtstruct
 
 from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.evaluate.options import EvaluateOptions
 from medseg.core.errors import Cancelled, DataError
 from medseg.core.labels import Labels
+from medseg.delivery.answers.labels_file import write_labels_file
 from medseg.io.images import read_label, write_label
 
 ORGANS = Labels(structures={"liver": 1, "spleen": 2})
@@ -186,6 +191,17 @@ def test_a_value_below_0_ends_its_case_alone_where_nothing_declares_structures(f
     assert "--prediction-map -2=0" in caught.value.hint
 
 
+def test_a_value_that_no_structure_can_have_ends_its_case_alone(folders, save_nifti):
+    pred, ref = folders
+    save_nifti(pred / "b.nii.gz", np.where(REFERENCE == 2, 1e12, REFERENCE.astype(np.float64)), SPACING)
+    result = evaluate(pred, ref)
+    assert [case.case for case in result.summary.cases] == ["a"]
+    assert "1000000000000" in result.failed["b"]
+    (pred / "a.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"holds the value 1000000000000; expected whole numbers up to 2147483647"):
+        evaluate(pred, ref)
+
+
 @pytest.fixture
 def data_set(tmp_path, save_nifti):
     """An nnU-Net data set of two cases with scans."""
@@ -321,6 +337,103 @@ def test_attributes_that_differ_in_case_alone_are_named_exactly(folders, tmp_pat
     assert [*evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["site"])).subgroups["site"]] == ["2", "3"]
     with pytest.raises(DataError, match="attribute 'SITE'; there are Site, site"):
         evaluate(*folders, ORGANS, EvaluateOptions(table=table, by=["SITE"]))
+
+
+def test_cases_without_a_row_and_rows_without_a_case_are_named(folders, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("id,patient\na,p1\nB,p1\nc,p2\n")
+    result = evaluate(*folders, ORGANS, EvaluateOptions(table=table))
+    assert result.notes == ("cases.csv has no row for 1 case: b; none has the name of its rows B, c",)
+    table.write_text("id,patient\na,p1\nb,p1\nc,p2\n")
+    assert evaluate(*folders, ORGANS, EvaluateOptions(table=table)).notes == ()
+
+
+def test_columns_of_the_table_do_not_replace_those_of_the_scores(folders, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("id,structure,failed,dice,site\na,left,no,bad,north\nb,right,no,good,south\n")
+    evaluate(*folders, ORGANS, EvaluateOptions(table=table))
+    with (folders[0] / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({*rows[0]}) == len(rows[0])
+    assert [(row["case"], row["structure"], row["table structure"], row["site"]) for row in rows] == [
+        ("a", "liver", "left", "north"),
+        ("a", "spleen", "left", "north"),
+        ("b", "liver", "right", "south"),
+        ("b", "spleen", "right", "south"),
+    ]
+    assert (float(rows[0]["dice"]), rows[0]["table dice"], rows[0]["failed"], rows[0]["table failed"]) == (
+        0.75,
+        "bad",
+        "",
+        "no",
+    )
+
+
+def test_a_tolerance_leaves_those_of_other_structures(folders):
+    pred, _ = folders
+    plan = make_plan(labels=ORGANS.model_dump(), scoring={"nsd_tolerance_mm": {"spleen": 0.5, "liver": 1}})
+    write_labels_file(pred, plan)
+    result = evaluate(*folders, options=EvaluateOptions(tolerance=["liver=3"]))
+    assert any("spleen 0.5 mm, liver 3 mm" in rule for rule in result.summary.rules)
+    only = evaluate(*folders, options=EvaluateOptions(scoring={"nsd_tolerance_mm": {"liver": 3}}))
+    assert any("liver 3 mm, 2 mm" in rule for rule in only.summary.rules)
+
+
+def test_thresholds_that_cannot_be_held_are_refused_before_anything_is_scored(folders):
+    for text, message in (
+        ("lever:Dice=0.5", "no structure 'lever'; there are liver, spleen"),
+        ("PQ=0.5", "panoptic_quality is not measured"),
+        ("beauty=1", "is not a threshold"),
+    ):
+        with pytest.raises(DataError, match=message):
+            evaluate(*folders, ORGANS, EvaluateOptions(fail_below=[text]))
+    with pytest.raises(DataError, match="nsd is not measured"):
+        evaluate(*folders, ORGANS, EvaluateOptions(fail_below=["NSD=0.5"], surface=False))
+    assert not (folders[0] / "metrics.json").exists()
+
+
+def test_files_of_others_are_moved_aside_and_earlier_scores_replaced(folders):
+    pred, ref = folders
+    for name in ("metrics.csv", "manifest.json", "report.html"):
+        (pred / name).write_text("mine")
+    [note] = evaluate(pred, ref, ORGANS).notes
+    (moved,) = pred.glob("earlier-*")
+    assert note.startswith("No run of medseg left metrics.csv, report.html in ")
+    assert {path.name: path.read_text() for path in moved.iterdir()} == {"metrics.csv": "mine", "report.html": "mine"}
+    assert [path.read_text() for path in pred.glob("manifest.earlier-*.json")] == ["mine"]
+    again = evaluate(pred, ref, ORGANS)
+    assert again.notes == ()
+    assert {path.name for path in again.replaced} == {"metrics.json", "metrics.csv", "pooled.csv", "report.html"}
+    (pred / "metrics.csv").write_text("corrected")
+    assert "metrics.csv" in evaluate(pred, ref, ORGANS).notes[0]
+
+
+def test_what_was_odd_about_label_files_is_noted(tmp_path, save_nifti):
+    """A structure of another name counts as missing: the score alone looks like a bad answer."""
+    pytest.importorskip("pydicom")
+    lies = grid(ramp().shape)
+    answer = np.zeros(lies.shape_zyx, np.uint8)
+    answer[1, 1:3, 1:4] = 1
+    drawn = [box(0.5, 0.5, 3.5, 2.5, 1)]
+    for case, name in (("p1", "liver"), ("p2", "Leber")):
+        write_series(tmp_path / "ref" / case / "ct", series=case, StudyInstanceUID=uid(case))
+        save(rtstruct({name: drawn, "body": drawn}, lies, series=case), tmp_path / "ref" / case / "rs" / "x.dcm")
+        save_nifti(tmp_path / f"pred/{case}.nii.gz", answer, lies.affine)
+    write_labels_file(tmp_path / "pred", make_plan(labels=Labels(structures={"liver": 1}).model_dump()))
+    result = evaluate(tmp_path / "pred", tmp_path / "ref")
+    assert [case.dice_mean for case in result.summary.cases] == [1, 0]
+    assert any("the labels also name body, Leber" in note for note in result.notes)
+    assert "p2: x.dcm holds none of liver; it holds Leber, body" in result.notes
+
+
+def test_a_side_that_does_not_say_where_it_lies_is_noted(tmp_path, save_nifti, save_picture):
+    save_picture(tmp_path / "ref/a.png", REFERENCE[0])
+    save_nifti(tmp_path / "pred/a.nii.gz", REFERENCE[:1], SPACING)
+    result = evaluate(tmp_path / "pred", tmp_path / "ref", ORGANS)
+    assert result.notes == (
+        f"a: {tmp_path / 'ref/a.png'} does not say where its voxels lie: it is compared with the other side as both are "
+        "stored",
+    )
 
 
 def test_scoring_options_are_checked(folders):

@@ -29,6 +29,8 @@ def blob(number):
         ("case_{}_0000", "case_{}_label"),
         ("pred_case_{}", "case_{}-mask"),
         ("img_{}", "mask_{}"),
+        ("case_000{}", "case_000{}_seg"),  # numbers of cases, of which the first is no channel's
+        ("pred_case_000{}", "case_000{}"),
     ],
 )
 def test_words_for_a_side_do_not_keep_equal_names_apart(tmp_path, save_nifti, prediction, reference):
@@ -47,6 +49,10 @@ def test_words_for_a_side_do_not_keep_equal_names_apart(tmp_path, save_nifti, pr
         (["a_1_x", "a_2_x", "a_3_x"], ["b_1", "b_2", "b_3"]),
         (["p1_s1", "p1_s2", "p2_s1"], ["s1_p1", "s1_p2", "s2_p1"]),
         (["1_test", "2_test", "3_test"], ["1_manual1", "2_manual1", "3_manual1"]),
+        (["case_0001"], ["case_0009"]),
+        (["case_0000"], ["case_0001"]),
+        (["p1_0001", "p2_0001"], ["p1_0002", "p2_0002"]),
+        (["p1_0001"], ["p1"]),
     ],
 )
 def test_names_that_are_not_equal_are_never_scored_unasked(tmp_path, save_nifti, predictions, references):
@@ -55,6 +61,16 @@ def test_names_that_are_not_equal_are_never_scored_unasked(tmp_path, save_nifti,
         save_nifti(tmp_path / f"ref/{reference}.nii.gz", blob(number))
     with pytest.raises(DataError, match="No prediction has the name of a reference"):
         evaluate(tmp_path / "out", tmp_path / "ref")
+
+
+def test_numbers_at_the_end_of_names_tell_cases_apart(tmp_path, save_nifti):
+    for side, numbers in (("out", (1, 2, 3)), ("ref", (1, 2, 4))):
+        for number in numbers:
+            save_nifti(tmp_path / side / f"case_{number:04}.nii.gz", blob(number))
+    result = evaluate(tmp_path / "out", tmp_path / "ref")
+    assert [case.case for case in result.summary.cases] == ["case_0001", "case_0002"]
+    assert result.failed == {"case_0004": "there is no prediction of this name"}
+    assert result.summary.without_reference == ("case_0003",)
 
 
 def test_a_single_other_name_beside_equal_ones_is_named_and_not_guessed(tmp_path, save_nifti):

@@ -12,9 +12,10 @@ from PIL import Image as pillow
 
 from medseg.commands.evaluate.evaluate import evaluate
 from medseg.commands.evaluate.options import EvaluateOptions
+from medseg.commands.evaluate.same_values import reading_of_references
 from medseg.core.errors import DataError
 from medseg.core.labels import Labels
-from medseg.delivery.answers.labels_file import write_labels_file
+from medseg.delivery.answers.labels_file import read_labels_file, write_labels_file
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
 from medseg.plans.sections.reading import Reading
 
@@ -59,6 +60,41 @@ def test_references_are_read_alike_for_all_answers(tmp_path: Path) -> None:
     result = evaluate(answers, reference, options=EvaluateOptions(compare=[other]))
     assert result.not_compared == {}
     assert dice(result.compared[0]) == {"liver": 1.0, "tumour": 1.0}
+
+
+def test_an_option_on_the_grid_leaves_what_is_known_of_values(tmp_path: Path) -> None:
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={1: 2, 2: 1}))
+    reference = draw(tmp_path / "reference", (2, 1))
+    result = evaluate(answers, reference, options=EvaluateOptions(resample_labels=True))
+    assert (dice(result), result.notes) == ({"liver": 1.0, "tumour": 1.0}, ())
+
+
+def test_an_option_on_values_says_what_it_replaces(tmp_path: Path) -> None:
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={100: 1, 200: 2}, resample_labels=True))
+    reference = draw(tmp_path / "reference", (7, 2))
+    result = evaluate(answers, reference, options=EvaluateOptions(map=["7=1"]))
+    assert dice(result) == {"liver": 1.0, "tumour": 1.0}
+    assert result.notes == (
+        "--map or --threshold is used in place of what labels.json says of the values in references: map 100=1 200=2",
+    )
+    reading, _ = reading_of_references(read_labels_file(answers), EvaluateOptions(map=["7=1"]))
+    assert reading == Reading(map={7: 1}, resample_labels=True)
+
+
+def test_values_of_other_answers_are_what_their_own_labels_json_says(tmp_path: Path) -> None:
+    """The answers have exchanged values, which an option puts right; the others are right as they are."""
+    answers, reference = draw(tmp_path / "answers", (2, 1)), dataset(tmp_path / "set", SAME, (1, 2))
+    other = draw(tmp_path / "other", (1, 2))
+    options = EvaluateOptions(prediction_map=["1=2", "2=1"], compare=[other], output=tmp_path / "scores")
+    result = evaluate(answers, reference, options=options)
+    assert (dice(result), dice(result.compared[0])) == ({"liver": 1, "tumour": 1}, {"liver": 0, "tumour": 0})
+    assert result.notes == (f"--prediction-map also used for {other}, beside which there is no labels.json",)
+    declare(other, SAME)
+    result = evaluate(answers, reference, options=options)
+    assert (dice(result), dice(result.compared[0])) == ({"liver": 1, "tumour": 1}, {"liver": 1, "tumour": 1})
+    assert result.notes == (
+        f"--prediction-map not used for {other}: labels.json beside these answers says what their values mean",
+    )
 
 
 def test_other_answers_are_matched_by_name(tmp_path: Path) -> None:
