@@ -16,8 +16,8 @@ from medseg.io.layouts.dataset import DataSet
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.planning.findings import Finding
 
-PATIENT_PATTERN = "^(.*?)[^0-9]*[0-9]+[^0-9]*$"
-"""Regular expression that finds in an id what precedes its last number."""
+PATIENT_PATTERN = "^(.*[0-9](?=[^0-9]+[0-9]+[^0-9]*$)|.*)"
+"""Regular expression that finds in an id what precedes its last number, up to a digit; the id where that is nothing."""
 
 _FEWEST_GROUPS = 3
 """With fewer groups of names, what precedes the last number is a name of the set, and not of patients."""
@@ -97,8 +97,8 @@ def _grouped_names(cases: Sequence[Case]) -> list[Finding]:
         return []
     groups: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        match = re.match(PATIENT_PATTERN, case.id, re.DOTALL)
-        groups[match[1] if match and re.search("[0-9]", match[1]) else case.id].append(case.id)
+        match = re.match(PATIENT_PATTERN, case.id)
+        groups[match[1] if match and match[1] else case.id].append(case.id)
     several = {name: ids for name, ids in groups.items() if len(ids) > 1}
     if len(groups) < _FEWEST_GROUPS or sum(map(len, several.values())) <= _FEW_GROUPED * len(cases):
         return []

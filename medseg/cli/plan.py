@@ -49,7 +49,6 @@ def command(
     """
     with starting():
         from medseg.commands.data.plan import plan
-        from medseg.io.layouts.dataset import LeftOut
 
     with progress_display() as show:
         result = plan(data, workspace, name, options, show)
@@ -66,8 +65,7 @@ def command(
     console.print(_data_table(result.plan))
     console.print(_configurations_table(result.plan))
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
-    left_out = sum(isinstance(note, LeftOut) for note in result.notes)
-    show_notes(result.notes, result.plan.data.cases + len(result.failed) + left_out)
+    show_notes(result.notes, result.plan.data.cases + len(result.failed))
     report_failures(result.failed, "case", "left out")
     show_next("train", "--plan", result.path.stem, *in_workspace(workspace))
     raise typer.Exit(1 if result.failed else 0)
@@ -91,14 +89,16 @@ def _data_table(plan: Plan) -> Table:
 
     data, labels = plan.data, plan.labels
     table = Table()
-    unit = "ml" if data.spacing_known else "pixels"
+    flat = data.dimensions == 2
+    unit = ("mm2" if flat else "ml") if data.spacing_known else "pixels"
+    per_ml = 1000 if flat and data.spacing_known else 1  # plans have the area of a picture as a volume 1 mm thick
     for heading in ("structure", "value in files", "cases", f"mean volume ({unit})"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     for name in labels.names:
         value = labels.structures[name]
         values = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         cases_with_it, volume = data.structure_cases.get(name, 0), data.structure_volume.get(name, 0)
-        table.add_row(escape(name), values, str(cases_with_it), f"{volume:.4g}")
+        table.add_row(escape(name), values, str(cases_with_it), f"{volume * per_ml:.4g}")
     return table
 
 

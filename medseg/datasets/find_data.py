@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from medseg.core.case import read_cases
+from medseg.core.case import Case, read_cases
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
 from medseg.datasets.data_options import DataOptions
@@ -16,6 +18,39 @@ from medseg.io.layouts.dataset import DataSet, LeftOut, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
 from medseg.planning.annotation import check_annotated_names
 
+_OF_FILES = ("images", "labels", "cases", "series")
+"""Options that say which files are meant."""
+
+
+def named_as_before(options: DataOptions, before: Mapping[str, Any], folder: Path) -> tuple[DataOptions, bool]:
+    """Return the options of a new plan, with the files named as for the earlier one where they name none.
+
+    Args:
+        options: what the user says now.
+        before: what the user said of the earlier plan, as `DataOptions.given` has it.
+        folder: the folder of the data set.
+
+    Returns:
+        The options, and whether the files are named as before: then the table of the earlier plan holds.
+
+    Raises:
+        DataError: files were named by a table that is not in the folder.
+    """
+    now = {key: value for key, value in options.given().items() if key in _OF_FILES}
+    before = {key: before[key] for key in _OF_FILES if key in before}
+    if now or not before:
+        return options, now == before
+    kept = {key: tuple(value) if isinstance(value, list) else value for key, value in before.items()}
+    if "cases" in kept:
+        kept["cases"] = folder / str(kept["cases"])
+        if not kept["cases"].is_file():
+            name = kept["cases"].name
+            raise DataError(
+                f"The files of the earlier plan were named by the table {name}, and there is no such file in {folder}.",
+                f"Say where it lies: --cases FOLDER/{name}",
+            )
+    return replace(options, **kept), True
+
 
 def find_data(folder: Path, options: DataOptions, table: Path | None = None, left_out: Collection[str] = ()) -> DataSet:
     """Return the data set in a folder, as the options describe it.
@@ -23,8 +58,8 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     Args:
         folder: the data set's folder.
         options: what the user says about it.
-        table: the table of cases of an earlier plan, which the user may have edited. If it exists, it decides which
-            cases there are, unless the options say which files are meant.
+        table: the table of cases of an earlier plan with files of the same names, which the user may have edited. If
+            it exists, it decides which cases there are.
         left_out: ids of the cases that the earlier plan could not use, and that are therefore not in its table.
 
     Returns:
@@ -38,11 +73,14 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     data_set = find_cases(folder, naming=naming, frame=options.frame)
     cases, problems = data_set.cases, data_set.problems
     known = {case.id for case in cases}
-    if table is not None and table.exists() and naming == Naming(dicom=allowed):
+    if table is not None and table.exists():
         listed = read_cases(table, data_set.folder.absolute())
+        _check_channels(listed, data_set, table)
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
-        problems = [*problems, f"the cases are those of {table}; delete it to have the folder searched again"]
+        others = sorted(known - {case.id for case in cases})
+        lacks = f"; it lacks {counted(len(others), 'case')} of the folder: {first_few(others)}" if others else ""
+        problems = [*problems, f"the cases are those of {table}{lacks}; delete it to have the folder searched again"]
     if options.exclude is not None:
         left_out_ids = {problem.id for problem in problems if isinstance(problem, LeftOut)}
         excluded = read_ids(options.exclude, known | left_out_ids)
@@ -60,6 +98,23 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     if settled.labels is not None:
         check_annotated_names(settled.cases, settled.labels)
     return settled
+
+
+def _check_channels(listed: Sequence[Case], found: DataSet, table: Path) -> None:
+    """Refuse a table that lists the files of a case in another order than the data set has its channels.
+
+    Raises:
+        DataError: a file would be read as another channel.
+    """
+    channels = {case.id: [os.path.abspath(file) for file in case.channels] for case in found.cases}
+    for case in listed:
+        files, expected = [os.path.abspath(file) for file in case.channels], channels.get(case.id, [])
+        if files != expected and sorted(files) == sorted(expected):
+            raise DataError(
+                f"{table} lists the files of {case.id} in another order than the channels "
+                f"{', '.join(found.channels)}: {first_few([Path(file).name for file in files])}.",
+                "List them in the order of the channels, or delete the table to have the folder searched again.",
+            )
 
 
 def read_ids(listing: Path, known: Collection[str]) -> set[str]:

@@ -6,6 +6,7 @@ and test cases fill in (VOC's lists, `train/`, `val/` and `test/`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -124,16 +125,25 @@ def numbered_folds(cases: Sequence[Case]) -> tuple[list[Fold], str] | None:
         cases: the cases to divide.
 
     Returns:
-        None where no case has a fold, all have the same, or a value is not a whole number.
+        None where no case has a fold, or all have the same.
+
+    Raises:
+        DataError: a value is not a whole number.
 
     >>> cases = [Case(str(n), str(n), (), attributes={"fold": str(n % 2)}) for n in range(4)]
     >>> numbered_folds(cases)[0][1]
     {'train': ['0', '2'], 'val': ['1', '3']}
     """
-    values = {case.id: case.attributes.get("fold", "").strip() for case in cases}
+    # tables write whole numbers as 1.0 where others are missing
+    values = {case.id: re.sub(r"\.0+$", "", case.attributes.get("fold", "").strip()) for case in cases}
     given = {value for value in values.values() if value}
-    if not all(value.isascii() and value.isdigit() for value in given):
+    if any(part_named(value) for value in given):  # `published_split` reads these
         return None
+    if wrong := sorted(value for value in given if not (value.isascii() and value.isdigit())):
+        raise DataError(
+            f"The column fold holds {first_few([repr(value) for value in wrong])}; expected whole numbers.",
+            f"Number the folds from 0. {_GROUPED}",
+        )
     numbers = sorted({int(value) for value in given})
     if len(numbers) < 2:
         return None

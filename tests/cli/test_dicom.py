@@ -40,3 +40,12 @@ def test_what_is_missing_is_asked_for(tmp_path):
     done = run.invoke(app, [*command, "--structures", "blob=1"])
     assert isinstance(done.exception, PlanError)
     assert "No DICOM codes are known for blob" in done.exception.message
+
+
+def test_notes_are_printed(tmp_path):
+    volume = written_series(tmp_path / "study")
+    write_label(tmp_path / "case.nii.gz", volume.image.with_array(labels()[None]))
+    command = ["dicom", str(tmp_path / "case.nii.gz"), str(tmp_path / "study"), str(tmp_path / "out"), "--manual"]
+    done = run.invoke(app, [*command, "--structures", "liver=1,spleen=2", "--write", "nifti,seg"])
+    assert done.exit_code == 0, done.output
+    assert "note: nifti in --write: without effect" in done.output

@@ -28,6 +28,7 @@ _TRAIN = "train --plan balls --steps 1"
 _SEG = "predict study {out} --model balls.medseg --write seg"
 _ANSWERED = "predict data/imagesTr answered --model balls.medseg"
 _VIEW = "view data/imagesTr/case_0.nii.gz --no-open"
+_CONTOURS = "dicom studies/p0/rtstruct.dcm studies/p0 {out} --manual"
 _LIVER = "dicom map.nii.gz study {out} --structures liver=1"
 
 # what fails | the part of its output that is followed, in groups | the command that follows it; {0} is what failed,
@@ -153,6 +154,7 @@ SELECT = [
     ("predict data/imagesTr {out} --model lacking", r"(--no-selection) leaves it out", "{0} {1}"),
     ("predict data/imagesTr {out} --model lacking", r"`(medseg select lacking)` selects again", "{1} --data data"),
     ("select lacking --config 3d_fullres/", r"stand there: (--config 3d_fullres)", "select lacking {1} --data data"),
+    ("select lacking --folds all", r"(--folds 0) names folds", "select lacking {1} --data data"),
 ]
 PREDICT = [
     ("predict data/imagesTr {out}", r"wrong results\): (--model \S+)", "{0} {1}"),
@@ -212,6 +214,8 @@ DICOM = [
     (f"{_LIVER} --manual --write nifti", r"(--write) with (seg)", f"{_LIVER} --manual {{1}} {{2}}"),
     (_LIVER, r"(--algorithm 'NAME VERSION') names", "{0} {1}"),
     (_LIVER, r"(--manual) says", "{0} {1}"),
+    (f"{_LIVER} --algorithm ' '", r"(--algorithm 'NAME VERSION') names", f"{_LIVER} {{1}}"),
+    (f"{_CONTOURS} --structures liver=1", r"the file: (--structures GTV-1=1)", f"{_CONTOURS} {{1}} --generic-codes"),
     (_LIVER.replace("1", "2") + " --manual", r"(--structures) NAME=VALUE", f"{_LIVER} --manual"),
 ]
 

@@ -6,7 +6,7 @@ import pytest
 
 from medseg.core.case import Case
 from medseg.core.errors import DataError
-from medseg.planning.published import published_folds, published_split
+from medseg.planning.published import numbered_folds, published_folds, published_split
 from medseg.planning.splits import share_split
 
 
@@ -118,3 +118,18 @@ def test_a_share_is_one_fold_by_patient(share, patients, validated):
 def test_a_single_patient_cannot_be_divided():
     cases = [Case(id, "p", (Path("x.png"),)) for id in "ab"]
     assert share_split(cases, {}, 0.2)[0] == []
+
+
+@pytest.mark.parametrize("written", ["{}", "{}.0", "{}.00"])
+def test_numbers_of_folds_may_be_written_with_a_point(written):
+    """As tables do where some are missing."""
+    cases = [Case(str(n), str(n), (), attributes={"fold": written.format(n % 2)}) for n in range(4)]
+    folds, _ = numbered_folds([*cases, Case("4", "4", (), attributes={"fold": ""})])
+    assert [fold["val"] for fold in folds] == [["0", "2"], ["1", "3"]]
+    assert all("4" in fold["train"] for fold in folds)
+
+
+def test_a_column_that_numbers_no_folds_is_refused():
+    cases = [Case(str(n), str(n), (), attributes={"fold": "ABC"[n % 3]}) for n in range(6)]
+    with pytest.raises(DataError, match="column fold holds 'A', 'B', 'C'; expected whole numbers"):
+        numbered_folds(cases)

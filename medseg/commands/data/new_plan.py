@@ -14,7 +14,7 @@ from medseg.core.labels import Labels
 from medseg.core.machine.gpu_drivers import can_have_gpu
 from medseg.datasets.data_options import split_pair
 from medseg.delivery.dicom.codes import read_codes
-from medseg.io.layouts.dataset import DataSet
+from medseg.io.layouts.dataset import DataSet, left_out_by_layout
 from medseg.models.workspace import Workspace
 from medseg.planning.annotation import present_and_annotated
 from medseg.planning.fingerprint import Fingerprint
@@ -120,7 +120,7 @@ def _data_section(
         structure_volume={name: float(f"{value:.6g}") for name, value in mean_volume.items()},
         scan_volume=float(f"{sum(volumes) / len(volumes):.6g}"),
         reading=data_set.reading,
-        left_out=sorted(fingerprint.problems),
+        left_out=sorted({*fingerprint.problems, *left_out_by_layout(data_set.problems)}),
         series_rules=list(data_set.series_rules),
     )
 

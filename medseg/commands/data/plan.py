@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +21,12 @@ from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.replacing import finish_replacing, replacing_together
 from medseg.core.wording import counted, summary_line
-from medseg.datasets.find_data import find_data
+from medseg.datasets.find_data import find_data, named_as_before
 from medseg.datasets.label_options import annotated_from_values, labels_of, notes_on_values
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.engines.open import open_engine
-from medseg.io.layouts.dataset import DataSet
+from medseg.io.layouts.dataset import DataSet, LeftOut, left_out_by_layout
 from medseg.models.workspace import Workspace, cases_path, splits_path
 from medseg.planning.annotation import check_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
@@ -103,8 +105,14 @@ def plan(
     finish_replacing(home.plans)
     if path.exists() and not options.replace:
         raise PlanError(f"There is a plan {path} already.", "Choose another --name, or --force to replace it.")
-    data_set = find_data(folder, options.data, cases_path(path), _left_out(path))
+    earlier, table = _earlier(path), cases_path(path)
+    named, same_names = named_as_before(options.data, earlier.request.options if earlier else {}, folder)
+    options = replace(options, data=named)
+    left_out = earlier.data.left_out if earlier else ()
+    data_set = find_data(folder, options.data, table if same_names else None, left_out)
     data_set, published = _published(data_set, options.splits)
+    if options.splits == "auto" and options.validation is None:
+        numbered_folds(data_set.cases)  # refuses a column that numbers no folds: before all scans are read
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
     with open_engine(options.cluster, callback) as engine:
         surveyed = survey(data_set, orientation, callback, engine)
@@ -126,13 +134,22 @@ def plan(
     folds, folds_note = _folds(cases, fingerprint.structures_of(labels), options, published)
     if published:
         made.reasons["data.cases"] = f"the data set's own split: {published.sentence}"
+    kept = [] if same_names else _keep_table(table)
     _write(path, made, cases, folds, data_set.folder)
-    notes = [*data_set.problems, *surveyed.notes, *notes_on_values(data_set, labels, fingerprint.values), folds_note]
+    notes = [
+        *kept,
+        *data_set.problems,
+        *surveyed.notes,
+        *notes_on_values(data_set, labels, fingerprint.values),
+        folds_note,
+    ]
     notes += _notes_on_channels(made)
     notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    return PlanResult(made, path, cases_path(path), splits_path(path), notes, fingerprint.problems)
+    failed = left_out_by_layout(notes) | fingerprint.problems
+    notes = [note for note in notes if not isinstance(note, LeftOut)]
+    return PlanResult(made, path, cases_path(path), splits_path(path), notes, failed)
 
 
 def _write(path: Path, plan: Plan, cases: list[Case], folds: Sequence[Fold], folder: Path) -> None:
@@ -183,12 +200,21 @@ def _check_units(fingerprint: Fingerprint) -> None:
         )
 
 
-def _left_out(path: Path) -> list[str]:
-    """Return the cases that an earlier plan of this name could not use: they are looked at again."""
+def _earlier(path: Path) -> Plan | None:
+    """Return the plan of this name that is about to be replaced; None where there is none that can be read."""
     try:
-        return load_plan(path).data.left_out if path.exists() else []
+        return load_plan(path) if path.exists() else None
     except MedsegError:
-        return []  # a plan that cannot be read is about to be replaced
+        return None
+
+
+def _keep_table(table: Path) -> list[str]:
+    """Keep the table of the earlier plan under another name, as people fill in patients there, and return a note."""
+    if not table.exists():
+        return []
+    kept = table.with_name(f"{table.stem}.earlier-{datetime.now():%Y%m%d-%H%M%S}.csv")
+    shutil.copy2(table, kept)
+    return [f"other options name the files than for the earlier plan: its table is not used, and kept as {kept}"]
 
 
 def _checked_name(name: str) -> str:
@@ -252,10 +278,10 @@ def _folds(
         return share_split(cases, structures, options.validation)
     if options.splits == "nnunet":
         return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
-    numbered = numbered_folds(cases) if published is None or not published.val else None
-    if numbered is not None and options.splits != "grouped":
-        return numbered
+    if options.splits != "grouped" and (published is None or not published.val) and (own := numbered_folds(cases)):
+        return own
     if published is not None:
         return published_folds(published, cases, structures)
     folds, why = make_splits(cases, structures)
-    return folds, f"{why}; the data set's own folds are not used, as asked for" if numbered else why
+    unused = options.splits == "grouped" and len({case.attributes.get("fold", "") for case in cases} - {""}) > 1
+    return folds, f"{why}; the data set's own folds are not used, as asked for" if unused else why

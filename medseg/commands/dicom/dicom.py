@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from medseg.core.errors import DataError, PlanError
 from medseg.core.files import check_folder
 from medseg.core.image import Image, Orientation, describe_grid_difference
 from medseg.core.labels import Labels
+from medseg.core.wording import first_few
 from medseg.datasets.option_values import parse_structures
 from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
-from medseg.delivery.answers.earlier import move_report_aside
+from medseg.delivery.answers.earlier import move_foreign_objects_aside, move_report_aside
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
+from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
-from medseg.delivery.answers.read_answer import read_answer
+from medseg.delivery.answers.read_answer import known_by_name, names_in, read_answer
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.common import Maker
 from medseg.delivery.dicom.source import check_source
@@ -34,6 +37,10 @@ from medseg.io.dicom.listing.locate import series_at
 from medseg.io.dicom.pixels.volume import read_volume
 from medseg.io.formats.table import is_dicom, split_suffix
 from medseg.io.values.regrid import resample_nearest
+
+_WHO = "--algorithm 'NAME VERSION' names the program, --manual says that a person drew or corrected it."
+_MOST_DECLARED = 5
+"""So many structures of a file stand in a hint: objects of planning systems have dozens."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +76,14 @@ def dicom(
 
     Raises:
         PlanError: it is not known what the values mean, who made the labels, or which codes structures have.
-        DataError: the series cannot be referred to, or the labels lie on another grid.
+        DataError: the series cannot be referred to, the labels lie on another grid, or hold none of the structures.
     """
     options, path, source = options or DicomOutOptions(), Path(labels), Path(source)
     check_folder(Path(output))
-    forms = (wanted_forms(options.write) or {"seg"}) - {LABELS}
-    if not forms:
-        raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct, report or sheet.")
-    if path.is_dir():
-        raise DataError(
-            f"{path} is a folder; expected one label file.",
-            "Name a file in it, once for each study. For all studies of a folder at once: medseg predict with --write.",
-        )
-    if not path.is_file():
-        raise DataError(f"There is no label file {path}.", "Check the path.")
+    forms, notes = _forms(options.write)
+    _check_file(path)
     declared = _declared(path, options)
+    notes += _names_lacking(path, declared.labels)
     given = read_codes(options.write.codes) if options.write.codes else {}
     codes = codes_of(declared.labels.names, declared.codes, given, options.write.generic_codes)
     meaning = Meaning(declared.labels.members, codes, _maker(path, options), options.write.labelmap)
@@ -96,10 +96,60 @@ def dicom(
     label = _read_on_grid(path, declared.labels, volume.image)
     volumes = structure_volumes(label, declared.labels)
     paths = object_paths(Path(output), path.stem if is_dicom(path) else split_suffix(path)[0], forms)
-    note = move_report_aside(paths)
     picture = draw_overlay(volume.image, label, declared.labels) if "sheet" in paths else None
+    moved = [text for text in (move_foreign_objects_aside(paths), move_report_aside(paths)) if text is not None]
     write_objects(volume.to_source(label.array[0]), series, meaning, paths, volumes, picture=picture)
-    return DicomOutResult(paths, series.title, volumes, () if note is None else (note,))
+    return DicomOutResult(paths, series.title, volumes, (*notes, *label.notes, *label.warnings, *moved))
+
+
+def _forms(write: WriteOptions) -> tuple[frozenset[str], list[str]]:
+    """Return the objects that are written, and a note if a label map is asked for as well.
+
+    Raises:
+        PlanError: nothing else is asked for.
+    """
+    asked = wanted_forms(write) or frozenset({"seg"})
+    forms = asked - {LABELS}
+    if not forms:
+        raise PlanError("Only label maps are asked for; expected --write with seg, rtstruct, report or sheet.")
+    unwritten = "nifti in --write: without effect, because medseg dicom makes DICOM objects alone"
+    return forms, [unwritten] if LABELS in asked else []
+
+
+def _check_file(path: Path) -> None:
+    """Refuse labels that are no file.
+
+    Raises:
+        DataError: they are a folder, or not there.
+    """
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder; expected one label file.",
+            "Name a file in it, once for each study. For all studies of a folder at once: medseg predict with --write.",
+        )
+    if not path.is_file():
+        raise DataError(f"There is no label file {path}.", "Check the path.")
+
+
+def _names_lacking(path: Path, labels: Labels) -> list[str]:
+    """Return a note on declared structures that a file lacks, if it knows its structures by name.
+
+    Raises:
+        DataError: it has none of them, so that the objects would hold nothing.
+    """
+    held, lacking = names_in(path, labels) if known_by_name(path) else ([], [])
+    if not lacking:
+        return []
+    holds = f"it holds {first_few(held)}" if held else "it holds no structure"
+    if len(lacking) == len(labels.names):
+        named = [shlex.quote(f"{name}={value}") for value, name in enumerate(held[:_MOST_DECLARED], start=1)]
+        declaring = " ".join(f"--structures {text}" for text in named)
+        raise DataError(
+            f"{path} has none of the declared structures ({first_few(lacking)}); {holds}.",
+            f"Declare in their place those that are meant, by their names in the file: {declaring}" if held else None,
+            "unknown label",
+        )
+    return [f"{path.name} has no {first_few(lacking)}; {holds}"]
 
 
 def _declared(path: Path, options: DicomOutOptions) -> Answers:
@@ -117,20 +167,33 @@ def _declared(path: Path, options: DicomOutOptions) -> Answers:
 
 def _maker(path: Path, options: DicomOutOptions) -> Maker:
     """Return the author of the labels: as the user says, else the model that `medseg predict` recorded for the file."""
-    if options.manual and options.algorithm:
+    if options.manual and options.algorithm is not None:
         raise PlanError("--manual and --algorithm cannot be used together.")
     if options.manual:
         return Maker("MANUAL")
-    if options.algorithm:
-        name, _, version = options.algorithm.strip().rpartition(" ")
-        return Maker("AUTOMATIC", name or version, version if name else None)
+    if options.algorithm is not None:
+        return _program(options.algorithm)
     made_by = maker_of(path)
     if made_by is None:
         raise PlanError(
             f"It is not known who made {path}: no {LEDGER_NAME} in its folder lists it with its present content.",
-            "--algorithm 'NAME VERSION' names the program, --manual says that a person drew or corrected it.",
+            _WHO,
         )
     return Maker("AUTOMATIC", "medseg", made_by.get("medseg"), made_by.get("model"))
+
+
+def _program(text: str) -> Maker:
+    """Return the program that a user named as the author; its last word is a version if it has a digit.
+
+    Raises:
+        PlanError: the text is blank.
+    """
+    words = text.split()
+    if not words:
+        raise PlanError("--algorithm is blank; expected the name of the program that made the labels.", _WHO)
+    versioned = len(words) > 1 and any(sign.isdigit() for sign in words[-1])
+    name = " ".join(words[:-1] if versioned else words)
+    return Maker("AUTOMATIC", name, words[-1] if versioned else None)
 
 
 def _series(source: Path, rule: str | None, reading: DicomOptions) -> Series:
@@ -145,7 +208,8 @@ def _read_on_grid(path: Path, labels: Labels, grid: Image) -> Image:
     Raises:
         DataError: it lies on another grid, or holds a value that is not declared.
     """
-    label = _turn_to(read_answer(path, labels, grid), grid, path)
+    stored = read_answer(path, labels, grid)
+    label = replace(_turn_to(stored, grid, path), notes=stored.notes, warnings=stored.warnings)
     try:
         labels.check_values(np.unique(label.array).tolist(), str(path))
     except DataError as error:

@@ -24,7 +24,8 @@ class DicomOutOptions(VerbOptions):
             structures with any values. If left out, they are read from labels.json, which `medseg predict` writes
             beside the labels.
         write: Forms in which the labels are written; a label map is not a form here.
-        algorithm: NAME, or 'NAME VERSION', of the program that made the labels.
+        algorithm: NAME, or 'NAME VERSION', of the program that made the labels; a last word without a digit is part of
+            the name.
         manual: A person drew or corrected the labels.
         resample_tilt: The labels were made with --resample-tilt.
         allow_gaps: The labels were made with --allow-gaps.

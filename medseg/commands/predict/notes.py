@@ -9,7 +9,7 @@ from medseg.commands.predict.options import PredictOptions
 from medseg.core.case import Case
 from medseg.delivery.answers.answer import Forms
 from medseg.inference.predictor import Predictor
-from medseg.io.layouts.studies import SERIES_REASON
+from medseg.io.layouts.studies import chosen_series
 from medseg.plans.sections.data import Data
 
 _MOST_STUDIES_NAMED = 20
@@ -51,7 +51,7 @@ def _unknown_scans(data: Data) -> list[str]:
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:
     """Return sentences on the series of DICOM studies that were chosen: which, why, and what is odd about them."""
-    chosen = [case for case in cases if SERIES_REASON in case.attributes]
+    chosen = [case for case in cases if chosen_series(case)]
     if not chosen:
         return []
     from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
@@ -59,7 +59,7 @@ def _chosen_series(cases: Sequence[Case]) -> list[str]:
     notes = []
     for case in chosen[:_MOST_STUDIES_NAMED]:
         series = [series_at(path) for path in case.channels]
-        notes.append(f"{case.id}: {' and '.join(taken.title for taken in series)}; {case.attributes[SERIES_REASON]}")
+        notes.append(f"{case.id}: {' and '.join(taken.title for taken in series)}; {chosen_series(case)}")
         notes += [f"{case.id}: {taken.title}: {remark}" for taken in series for remark in taken.notes]
     more = len(chosen) - _MOST_STUDIES_NAMED
     return notes + ([f"and {more} more studies, see manifest.json"] if more > 0 else [])

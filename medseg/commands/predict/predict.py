@@ -29,7 +29,7 @@ from medseg.core.progress import Callback, Progress, silent
 from medseg.core.wording import counted
 from medseg.delivery.answers.answer import Forms, Outcome
 from medseg.delivery.answers.dicom_objects import known_codes, prepare_writer
-from medseg.delivery.answers.earlier import TABLES_BESIDE, move_aside, move_others_aside
+from medseg.delivery.answers.earlier import TABLES_BESIDE, move_aside, move_others_aside, move_unanswered_aside
 from medseg.delivery.answers.formats import AnswerFormat, answer_path, format_named
 from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.instances import Instances, write_table
@@ -147,6 +147,8 @@ def predict_with(
         if remaining:
             with ledger.answering(remaining):
                 outcomes += answer(remaining, forms, ledger, callback)
+        unanswered = [*failed, *(outcome.case.id for outcome in outcomes if outcome.problem is not None)]
+        moved += move_unanswered_aside(output, ledger.drop(unanswered))
         notes = [*moved, *scans.notes]
         notes += run_notes(predictors, options, cases, forms)
         if options.instances:
@@ -248,6 +250,7 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     pictures = Pictures(options.overlay, options.palette, plan.data)
     pictures.check(plan.labels)
     instances = Instances(options.instances, plan.data.reading.boundaries, None if form is None else form.numbers)
+    instances.check(plan.labels)
     writer = prepare_writer(options.write, cases, model, output, form)
     # only NRRD has a place for codes; looking them up would delay the first scan
     coded = any(answer_path(case, output, form).suffix == ".nrrd" for case in cases)
@@ -302,7 +305,7 @@ def _check_spread(predictor: Predictor, maps: Maps) -> None:
         raise PlanError(
             "--spread compares the answers of several folds or of mirrored copies; this model has one fold, and "
             "mirroring is off.",
-            "Add --mirror, or use a model with several folds.",
+            ("Add --mirror, or use" if predictor.configuration.mirror_axes else "Use") + " a model with several folds.",
         )
 
 

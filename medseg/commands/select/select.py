@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from medseg import __version__
 from medseg.commands.select.candidates import Scores, all_candidates
@@ -17,10 +19,11 @@ from medseg.commands.select.questions import questions
 from medseg.commands.select.search import Search
 from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
-from medseg.core.files import scratch_folder
+from medseg.core.files import atomic, scratch_folder
 from medseg.core.names import shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
+from medseg.delivery.answers.earlier import earlier_path
 from medseg.delivery.pages.page import Section
 from medseg.delivery.pages.selection_page import write_selection_page
 from medseg.evaluation.gain import DecidingMeasure
@@ -32,13 +35,15 @@ from medseg.out_of_fold.one_pass import OutOfFoldPass
 from medseg.plans.changes import differences
 from medseg.plans.file import load_plan
 from medseg.plans.schema import Plan
-from medseg.selection.file import selection_path, write_selection
+from medseg.selection.file import dump_selection, parse_selection, selection_path, write_selection
 from medseg.selection.record import Evidence, Member, Selection
 
 Runs = dict[str, list[FoldFolder]]
 """{configuration: its trained folds}."""
 _ON_ALL = "all"
 """The fold that leaves no case out."""
+_DIFFERS_EACH_TIME = {"made", "medseg", "evidence"}
+"""What selections differ in that were made of the same: the time, and in the evidence the seconds that cases took."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def select(
     space = Workspace(Path(workspace))
     path = space.plan_path(plan, option="")
     planned = load_plan(path)
-    runs = _trained_runs(space, planned, options)
+    runs = _trained_runs(space, path, planned, options)
     trained_plan, notes = _common_plan(runs)
     measure = DecidingMeasure(planned.scoring)
     cases = plan_cases(path, space.data_folder(planned, options.data), planned)
@@ -180,64 +185,135 @@ def _written(
     folder: Path, selection: Selection, sections: Sequence[Section], one_pass: OutOfFoldPass, notes: Sequence[str]
 ) -> SelectResult:
     path = selection_path(folder)
+    notes = [*notes, *_keep_earlier(path, selection)]
     page = path.with_suffix(".html")
     write_selection_page(page, selection, one_pass.problems, notes, sections)
     write_selection(selection, path)
     return SelectResult(selection, path, page, dict(one_pass.problems), tuple(notes))
 
 
-def _trained_runs(space: Workspace, plan: Plan, options: SelectOptions) -> Runs:
+def _keep_earlier(path: Path, selection: Selection) -> list[str]:
+    """Keep the file of a selection that is about to be replaced, unless it says the same: a person may have edited it.
+
+    Args:
+        path: of the file; it is copied beside it, under a name that nothing reads.
+        selection: what is written in its place.
+
+    Returns:
+        A note on the copy; [] if none was needed.
+    """
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    if _says_the_same(content, selection):
+        return []
+    kept = earlier_path(path.parent, f"{path.stem}.", path.suffix)
+    with atomic(kept) as temporary:  # a copy: a kill at any moment leaves a selection in its place
+        temporary.write_bytes(content)
+    return [f"{path} is replaced by another one; the earlier one, perhaps edited by hand, is kept as {kept.name}"]
+
+
+def _says_the_same(content: bytes, selection: Selection) -> bool:
+    """Return whether a file is as `write_selection` wrote it, without comments of a person, and of the same content."""
+    try:
+        before = parse_selection(content, "")
+    except ModelError:
+        return False
+    as_written = dump_selection(before).splitlines() == content.decode("utf-8").splitlines()
+    return as_written and _content(before) == _content(selection)
+
+
+def _content(selection: Selection) -> dict[str, Any]:
+    return selection.model_dump(mode="json", exclude=_DIFFERS_EACH_TIME)
+
+
+def _trained_runs(space: Workspace, path: Path, plan: Plan, options: SelectOptions) -> Runs:
     """Return the trained folds to choose among.
 
     Raises:
-        ModelError: there are none, or not those that were named.
+        ModelError: there are none, not those that were named, or only such as leave no case out.
     """
-    folder = space.runs / plan.name
+    folder, crossval = space.runs / plan.name, partial(_crossval, space, path, options)
     known = [run.path.name for run in runs_below(folder, 1, WEIGHTS)]
     for name in options.configurations:
         if name not in known:
-            _refuse(name, known, folder, _crossval(plan, name, options) if name in plan.configurations else None)
-    runs: Runs = {}
-    for name in options.configurations or known:
-        trained = [files for files in RunFolder(folder / name).folds_with(WEIGHTS) if files.fold != _ON_ALL]
-        missing = [fold for fold in options.folds if fold not in {files.fold for files in trained}]
-        if missing or not trained:
+            _refuse(name, known, folder, crossval, name in plan.configurations)
+    trained = {
+        name: {files.fold: files for files in RunFolder(folder / name).folds_with(WEIGHTS) if files.fold != _ON_ALL}
+        for name in options.configurations or known
+    }
+    if _ON_ALL in options.folds:
+        _refuse_all(trained, crossval(",".join(trained)))
+    for name, folds in trained.items():
+        missing = [fold for fold in options.folds if fold not in folds]
+        if missing or not folds:
             what = f"fold {missing[0]}" if missing else "fold that leaves cases out"
-            command = _crossval(plan, name, options)
-            raise ModelError(f"{folder / name} has no trained {what}.", f"`{command}` trains what is missing.")
-        runs[name] = [files for files in trained if not options.folds or files.fold in options.folds]
-    if not runs:
-        command = f"medseg crossval --plan {plan.name}"
-        raise ModelError(f"Nothing is trained in {folder}.", f"`{command}` trains all folds of a configuration.")
-    return runs
+            raise ModelError(f"{folder / name} has no trained {what}.", f"`{crossval(name)}` trains what is missing.")
+    if not trained:
+        raise ModelError(f"Nothing is trained in {folder}.", f"`{crossval()}` trains folds of a configuration.")
+    return {
+        name: [files for fold, files in folds.items() if not options.folds or fold in options.folds]
+        for name, folds in trained.items()
+    }
 
 
-def _refuse(name: str, known: Sequence[str], folder: Path, command: str | None) -> NoReturn:
+def _refuse_all(trained: Mapping[str, Mapping[str, FoldFolder]], command: str) -> NoReturn:
+    """Refuse the fold `all`, of which there are no out-of-fold answers.
+
+    Args:
+        trained: {configuration: its trained folds, without that one}.
+        command: trains folds that leave cases out.
+
+    Raises:
+        ModelError: always.
+    """
+    first = next(iter(trained.values()), {})
+    common = [fold for fold in first if all(fold in folds for folds in trained.values())]
+    raise ModelError(
+        f"The fold {_ON_ALL!r} keeps no case apart, so that it has no out-of-fold answers to choose by.",
+        f"--folds {','.join(common)} names folds that do." if common else f"`{command}` trains folds that do.",
+    )
+
+
+def _refuse(name: str, known: Sequence[str], folder: Path, crossval: Callable[[str], str], in_plan: bool) -> NoReturn:
     """Refuse names that are no trained configuration of the plan, such as a path to the runs of another plan.
 
     Args:
         name: the name that the user gave.
         known: the configurations with trained runs.
         folder: of the plan's runs.
-        command: trains the configuration; None where the plan has none of this name.
+        crossval: returns the command that trains a configuration.
+        in_plan: whether the plan has a configuration of this name.
 
     Raises:
         ModelError: always.
     """
-    if command is not None:
-        hint = f"`{command}` trains what is missing."
+    if in_plan:
+        hint = f"`{crossval(name)}` trains what is missing."
     elif known:
         hint = f"Give names as they stand there: --config {','.join(known)}"
     else:
-        hint = "`medseg crossval` trains configurations of the plan."
+        hint = f"`{crossval('')}` trains folds of a configuration."
     trained = ", ".join(known) or "nothing"
     raise ModelError(f"{shown_name(name)} has no trained runs in {folder}; trained there: {trained}.", hint)
 
 
-def _crossval(plan: Plan, name: str, options: SelectOptions) -> str:
-    """Return the command that trains what is missing of a configuration."""
-    folds = f" --folds {','.join(options.folds)}" if options.folds else ""
-    return f"medseg crossval --plan {plan.name} --config {name}{folds}"
+def _crossval(space: Workspace, path: Path, options: SelectOptions, names: str = "") -> str:
+    """Return the command that trains what is missing of configurations, ready to be pasted.
+
+    Args:
+        space: the workspace.
+        path: of the plan.
+        options: say which folds are meant, and where the data set lies.
+        names: of the configurations; empty for the plan's default.
+    """
+    folds = [fold for fold in options.folds if fold != _ON_ALL]  # which crossval does not know: it has no case to score
+    words = ["--plan", path.stem if path.parent == space.plans else str(path)]
+    words += ["--config", names] if names else []
+    words += ["--folds", ",".join(folds)] if folds else []
+    words += [] if space.folder == Path() else ["--workspace", str(space.folder)]
+    words += [] if options.data is None else ["--data", str(options.data)]
+    return shlex.join(["medseg", "crossval", *words])
 
 
 def _common_plan(runs: Runs) -> tuple[Plan, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from medseg.core.wording import first_few
 from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.labels_file import NAME as LABELS_FILE
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
 from medseg.delivery.answers.viewers import ITK_SNAP, SLICER
 from medseg.delivery.provenance import manifest
 from medseg.delivery.provenance.folder_files import VOLUME_TABLES
@@ -72,6 +74,39 @@ def move_report_aside(paths: Mapping[str, Path]) -> str | None:
     return f"{report.name} describes an earlier {seg.name} in {seg.parent}; it is now in {target.name}"
 
 
+def move_foreign_objects_aside(paths: Mapping[str, Path]) -> str | None:
+    """Move DICOM objects that are about to be replaced, and are none of medseg's own, into `earlier-DATE-TIME`.
+
+    Args:
+        paths: as in `move_report_aside`.
+
+    Returns:
+        A sentence on what was moved; None if there was nothing.
+    """
+    foreign = [path for path in paths.values() if path.is_file() and not _is_own(path)]
+    if not foreign:
+        return None
+    folder, names = foreign[0].parent, [path.name for path in foreign]
+    target = _move(folder, names)
+    return (
+        f"Not medseg's own, or changed since medseg predict wrote it: {first_few(names)} in {folder}, now in "
+        f"{target.name}"
+    )
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether medseg wrote a DICOM object as it is now: by the record of `predict`, else by its header.
+
+    The record goes first: who corrects an object in place may leave the header as it is.
+    """
+    from medseg.delivery.dicom.common import is_own_object
+
+    ledger = path.parent / LEDGER_NAME
+    if ledger.is_file() and json.dumps(path.name, ensure_ascii=False) in ledger.read_text("utf-8", errors="replace"):
+        return maker_of(path) is not None
+    return is_own_object(path)
+
+
 def move_others_aside(folder: Path, of_others: Sequence[Path]) -> str | None:
     """Move files that somebody else changed or added, and that are about to be replaced, into `earlier-DATE-TIME`.
 
@@ -90,15 +125,41 @@ def move_others_aside(folder: Path, of_others: Sequence[Path]) -> str | None:
     return f"No run of medseg left {first_few(names)} in {folder} as {they_are}; {they_are} now in {target.name}"
 
 
+def move_unanswered_aside(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Move earlier answers to scans that have none now into `earlier-DATE-TIME`, and return a sentence on it.
+
+    Args:
+        folder: the folder of the answers.
+        files: the files of these answers.
+    """
+    if not files:
+        return []
+    names = [path.relative_to(folder).as_posix() for path in files]
+    target = _move(folder, names)
+    return [f"{first_few(names)} in {folder} answered scans that have no answer now; moved to {target.name}"]
+
+
 def _move(folder: Path, names: Iterable[str]) -> Path:
     """Move files of a folder into a new folder in it, and return that."""
-    stem = f"earlier-{datetime.now():%Y%m%d-%H%M%S}"
-    target, number = folder / stem, 1
-    while target.exists():
-        number += 1
-        target = folder / f"{stem}-{number}"
+    target = earlier_path(folder)
     target.mkdir()
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / name, target / name)
     return target
+
+
+def earlier_path(folder: Path, before: str = "", after: str = "") -> Path:
+    """Return a path in a folder that says by its name when it was kept, `earlier-DATE-TIME`, and that is not taken.
+
+    Args:
+        folder: the folder.
+        before: the beginning of its name.
+        after: the end of its name.
+    """
+    stem = f"{before}earlier-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = folder / f"{stem}{after}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{after}"
+    return path

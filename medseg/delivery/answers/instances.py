@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from medseg.core.case import Case
 from medseg.core.csv_text import csv_text
+from medseg.core.errors import PlanError
 from medseg.core.files import write_text
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.core.numbered_objects import number_objects
+from medseg.core.wording import first_few
 from medseg.io.formats.table import answer_suffix
 from medseg.io.images import write_label
 
@@ -63,6 +65,23 @@ class Instances:
         suffix = answer_suffix(case.channels[0]) if self.suffix is None else self.suffix
         named = [folder / f"{case.id}{suffix}", folder / f"{case.id}.csv"]
         return named if self.wanted else []
+
+    def check(self, labels: Labels) -> None:
+        """Refuse instances of structures that overlap: a voxel of a label map has the number of one object alone.
+
+        Args:
+            labels: the structures.
+
+        Raises:
+            PlanError: two of them share a value.
+        """
+        values = [value for members in labels.members.values() for value in members]
+        if self.wanted and len({*values}) < len(values):
+            raise PlanError(
+                f"--instances numbers objects of structures that exclude each other, and {first_few(labels.names)} "
+                "overlap.",
+                "Leave it out: `medseg evaluate --instances` scores the objects of each structure.",
+            )
 
     def write(
         self, case: Case, answer: Image, probability: NDArray[np.float32], output: Path, labels: Labels

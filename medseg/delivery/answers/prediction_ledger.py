@@ -162,6 +162,17 @@ class PredictionLedger:
         with self._lock:
             self._append({_FAILED: case.id})
 
+    def drop(self, cases: Iterable[str]) -> list[Path]:
+        """Forget the earlier answers to cases that have none now, and return the files of these that are there.
+
+        Args:
+            cases: ids of the cases.
+        """
+        files: dict[str, str] = {}
+        for case in cases:
+            files |= self._earlier_files.pop(case, {}) | self.entries.pop(case, {}).get("files", {})
+        return [self.folder / name for name in files if (self.folder / name).is_file()]
+
     def close(self, cases: Iterable[Case]) -> None:
         """Put the ledger in the order of the cases: a run in two parts leaves the same ledger as one in one part."""
         entries = [self.entries[case.id] for case in cases if case.id in self.entries]

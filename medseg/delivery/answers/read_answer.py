@@ -19,7 +19,7 @@ from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom
 from medseg.io.images import read_label
 from medseg.io.several_files import is_by_structure
-from medseg.io.values.named_masks import draw_named_masks, structure_names
+from medseg.io.values.named_masks import draw_named_masks, structure_names, values_by_number
 from medseg.io.values.named_values import may_name_values, named_values
 from medseg.io.values.overlay import Together, set_key
 from medseg.plans.sections.reading import Reading
@@ -101,6 +101,21 @@ def labels_in(path: Path, grid: Image, known: Mapping[int, str]) -> Labels | Non
         return Labels(structures=dict(values))
     members = {name: [value, *(v for n, v in shared.items() if name in n)] for name, value in values.items()}
     return Labels(structures=dict(members), activation="sigmoid", region_values=[*values.values()])
+
+
+def names_in(path: Path, labels: Labels) -> tuple[list[str], list[str]]:
+    """Return the names of the structures in a file that knows them by name, and those of `labels` that it lacks.
+
+    Args:
+        path: the file; names are looked up in it as `read_answer` does.
+        labels: the declared structures.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    names, numbers = _names(path), _numbers(labels.names, path)
+    there = {*values_by_number(dict(enumerate(names, start=1)), numbers).values()}
+    return names, [name for name in labels.names if numbers[name] not in there]
 
 
 def with_names_in(path: Path, labels: Labels, known: Mapping[int, str]) -> Labels:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pydicom.sr.coding import Code
 
 RESEARCH = "FOR RESEARCH USE ONLY"
+MANUFACTURER = "medseg"
+"""What every object that medseg writes says of its origin, as Manufacturer and as ManufacturerModelName."""
 NOT_STATED = "not stated"
 """Stands for the name or version of an algorithm that is not known: both must have a value (PS3.3 10.16)."""
 
@@ -131,11 +134,29 @@ def common_header(source: Dataset, modality: Literal["SEG", "RTSTRUCT", "SR", "O
         "series_number": _series_number(source, modality),
         "instance_number": 1,
         "series_description": shorten(f"medseg {modality} - {maker.description}"),
-        "manufacturer": "medseg",
-        "manufacturer_model_name": "medseg",
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MANUFACTURER,
         "software_versions": __version__,
         "device_serial_number": maker.model or "none",
     }
+
+
+def is_own_object(path: Path) -> bool:
+    """Return whether a file is a DICOM object that medseg wrote, which says so in its header (`common_header`).
+
+    Args:
+        path: the file; one that cannot be read as DICOM is none of medseg's.
+    """
+    from medseg.io.dicom.elements import values
+    from medseg.io.dicom.elements.dataset import read_dataset
+    from medseg.io.dicom.elements.files import File
+
+    keywords = ("Manufacturer", "ManufacturerModelName")
+    try:
+        header = read_dataset(File(path), tags=keywords)
+    except DataError:
+        return False
+    return all(values.text(header, keyword) == MANUFACTURER for keyword in keywords)
 
 
 _SINGLE_CHARACTER_SETS = (

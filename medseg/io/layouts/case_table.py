@@ -13,7 +13,7 @@ from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.file_names.names import channel_numbers
-from medseg.io.layouts.file_names.words import words
+from medseg.io.layouts.file_names.words import LABEL_WORDS, words
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.several_files import structure_masks, united_files
 
@@ -21,6 +21,8 @@ NAME = "cases.csv"
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _PATIENTS, _OF_PATIENTS = {"patient", "subject"}, {"id", "name", "number", "no", "nr", "code", "key"}
 """Words of columns that seem to name the patient: `PatientID`, `subject_id`; not `patient_age`."""
+_NONE = frozenset(("na", "n/a", "nan", "none", "null", "-"))
+"""What people and programs write where there is no file."""
 _MOST_SHOWN = 5
 
 
@@ -45,8 +47,8 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     """
     lines = read_rows(path)
     rows = [row for _, row in lines]
-    label = next((name for name in _LABEL_COLUMNS if name in rows[0]), None)
     roots = path.parent, folder
+    label = _label_column(rows, path, roots)
     channels = [name for name in rows[0] if name not in (*CASE_COLUMNS, label) and _names_files(rows, name, roots)]
     if not channels and "channels" not in rows[0]:
         return None
@@ -68,6 +70,11 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     check_unique_ids(cases, path)
     names = named_by_modality(tuple(channels) or channel_numbers(cases), cases)
     problems += _unused_patients(rows[0], path)
+    problems += [
+        f"{path.name}: the column {name!r} is an input of the network, as every other column of files is"
+        for name in channels
+        if LABEL_WORDS & {*words(name)}
+    ]
     return DataSet(folder, "table", names, None, cases, problems, series_rules=rules)
 
 
@@ -91,7 +98,13 @@ def add_facts(data: DataSet, path: Path) -> DataSet:
             "Call the column with the names of the cases id; or, to list files, give the table a column for each "
             "channel and one called label.",
         )
-    rows = {row["id"]: (line, row) for line, row in lines}
+    rows: dict[str, tuple[int, Row]] = {}
+    for line, row in lines:
+        if row["id"] in rows:
+            raise DataError(
+                f"{path}, line {line}: case {row['id']!r} has a row already.", "Keep one row for each case."
+            )
+        rows[row["id"]] = line, row
     unknown = sorted(rows.keys() - {case.id for case in data.cases})
     left_out = [id for id in unknown if any(text.startswith(f"{id}: ") for text in data.problems)]
     unknown = [id for id in unknown if id not in left_out]
@@ -133,10 +146,33 @@ def _unused_patients(row: Row, path: Path) -> list[str]:
     ]
 
 
+def _label_column(rows: list[Row], path: Path, roots: tuple[Path, Path]) -> str | None:
+    """Return the column of the label files; None where there is none.
+
+    Raises:
+        DataError: several columns may be meant: one of them would be an input of the network.
+    """
+    names = [name for name in _LABEL_COLUMNS if name in rows[0]]
+    of_files = [name for name in names if _names_files(rows, name, roots)]
+    if len(of_files) > 1:
+        raise DataError(
+            f"{path} has {len(of_files)} columns of labels: {', '.join(of_files)}; expected one.",
+            "Keep the one that is to be learnt. A column of other files is an input of the network, such as a channel "
+            "called prior.",
+        )
+    return next(iter(of_files or names), None)
+
+
+def _value(row: Row, name: str) -> str:
+    """Return what a row has in a column of files; empty where it says that there is none."""
+    text = row.get(name, "")
+    return "" if text.strip().lower() in _NONE else text
+
+
 def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:
-    """Return whether a column holds files: only names of images, or mostly DICOM studies that exist."""
-    values = [row[name] for row in rows if row.get(name)]
-    if not values or all(is_image(Path(value)) for value in values):
+    """Return whether a column holds files: mostly names of images, or mostly DICOM studies that exist."""
+    values = [text for row in rows if (text := _value(row, name))]
+    if not values or 2 * sum(is_image(Path(value)) for value in values) > len(values):
         return bool(values)
     return 2 * sum(is_study(_resolve(value, *roots)) for value in values) > len(values)
 
@@ -145,8 +181,8 @@ def _case(
     row: Row, channels: list[str], label: str | None, folder: Path, path: Path, line: int
 ) -> tuple[Case, Why | None]:
     """Return the case of a row, and why it is left out (None if it is not)."""
-    files = [row.get(name, "") for name in channels] if channels else row.get("channels", "").split(";")
-    reference = row.get(label, "") if label else ""
+    files = [_value(row, name) for name in channels] if channels else row.get("channels", "").split(";")
+    reference = _value(row, label) if label else ""
     first = next((name for name in (reference, *files) if name.strip()), None)
     id = row.get("id") or (split_suffix(_resolve(first, path.parent, folder))[0] if first else "")
     rest = {name: value for name, value in row.items() if name not in (*channels, label)}

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -254,6 +254,15 @@ class Why(str):
     def of(cls, error: MedsegError) -> Why:
         """Return the reason that an error gives, with its kind."""
         return cls(str(error).rstrip("."), error.kind or _UNCLEAR)
+
+
+def left_out_by_layout(problems: Iterable[str]) -> dict[str, str]:
+    """Return {case: why it was left out} of the problems that are about one.
+
+    Args:
+        problems: of a data set.
+    """
+    return {problem.id: str(problem.why) for problem in problems if isinstance(problem, LeftOut)}
 
 
 class LeftOut(str):

@@ -146,7 +146,14 @@ def read_layout(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None
     table = naming.table or (folder / TABLE if (folder / TABLE).is_file() else None)
     data = read_case_table(folder, table, naming) if table is not None else None
     if data is not None:
-        return replace(data, labels=structures_in(folder))
+        given = [name for name, value in (("--images", naming.images), ("--labels", naming.labels)) if value]
+        if given:
+            raise DataError(
+                f"{table} lists the files of each case, and {' and '.join(given)} would say it otherwise: expected one "
+                "of both.",
+                "Leave the options out; or give the table another name, such as other.csv.",
+            )
+        return with_split_lists(replace(data, labels=structures_in(folder)))
     data = _read_files(folder, naming)
     if data is not None and table is not None:
         data = add_facts(data, table)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.errors import DataError
+from medseg.core.wording import counted, first_few
+from medseg.io.formats.table import split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, pair_up, sentences
 from medseg.io.layouts.file_names.names import Group, channel_files, channel_numbers, group_by_case, images_by_stem
 from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
@@ -31,7 +33,7 @@ def read_pairs(folder: Path, naming: Naming) -> DataSet | None:
     Raises:
         DataError: several folders may be meant, or the names in them do not say which files belong together.
     """
-    image_folder = images_folder(folder, naming.images[0] if naming.images else None)
+    image_folder = named_images_folder(folder, naming)
     label_folder = labels_folder(folder, image_folder, naming.labels)
     if image_folder is None or label_folder is None:
         return None
@@ -92,6 +94,34 @@ def _similar(
         "Give patterns in which * is the case: "
         f"--images '{folders[0].name}/*_image.png' --labels '{folders[1].name}/*_label.png'.",
     )
+
+
+def named_images_folder(folder: Path, naming: Naming) -> Path | None:
+    """Return the folder of the images that the user names, else that of the usual names; None where there is none.
+
+    Args:
+        folder: the data set.
+        naming: what the user says.
+
+    Raises:
+        DataError: several may be meant, or the user names several: a folder holds the images of all channels.
+    """
+    found = images_folder(folder, naming.images[0] if naming.images else None)
+    if found is not None and len(naming.images) > 1:
+        patterns = " ".join(f"--images '{name}/*{_suffix_in(folder / name)}'" for name in naming.images)
+        raise DataError(
+            f"--images names {counted(len(naming.images), 'folder')}, {first_few(naming.images)}; expected one that "
+            "holds the images of all channels.",
+            f"If each holds one channel, give a pattern for each, and one for the labels: {patterns} "
+            "--labels 'FOLDER/*.SUFFIX'",
+        )
+    return found
+
+
+def _suffix_in(folder: Path) -> str:
+    """Return the suffix of the first image in a folder; empty where there is none."""
+    images = images_by_stem(folder)[0] if folder.is_dir() else {}
+    return next((split_suffix(path)[1] for path in images.values()), "")
 
 
 def images_folder(folder: Path, name: str | None) -> Path | None:

@@ -25,7 +25,7 @@ from medseg.io.layouts.file_names.split_words import COLUMNS, part_named, words_
 from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.split_folders import COLUMN
 
-_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme", "voc")
+_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme", "voc", "table", "nnunet", "msd", "bids", "dicom")
 _FOLDERS = ("", "splits", "split", "lists", "ImageSets")
 _SUFFIXES = (".txt", ".csv", ".lst")
 _TABLE_WORDS = frozenset(("split", "splits", "partition", "partitions"))

@@ -19,7 +19,7 @@ from medseg.core.errors import DataError, MedsegError
 from medseg.core.wording import counted
 from medseg.io.dicom.elements.files import SUFFIXES, File, files_in, is_zip
 from medseg.io.dicom.elements.options import DicomOptions
-from medseg.io.dicom.elements.paths import holds_dicom, is_dicom_file
+from medseg.io.dicom.elements.paths import holds_dicom, is_dicom_file, parse_reference
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.io.formats.table import FORMATS, split_suffix
 from medseg.io.layouts.file_names.words import names_images
@@ -124,6 +124,18 @@ def with_series(case: Case, channels: Sequence[str], series_rules: SeriesRules) 
     return replace(case, channels=tuple(files), attributes=attributes)
 
 
+def chosen_series(case: Case) -> str:
+    """Return why the series of a case were chosen from DICOM studies; empty where its scans are no series.
+
+    A user's table may have a column of the same name.
+
+    Args:
+        case: the case.
+    """
+    of_dicom = case.channels and all(parse_reference(path) is not None for path in case.channels)
+    return case.attributes.get(SERIES_REASON, "") if of_dicom else ""
+
+
 def named_by_modality(channels: tuple[str, ...], cases: Sequence[Case]) -> tuple[str, ...]:
     """Return the name of a sole channel that only says `image` as the modality that all series share.
 
@@ -133,11 +145,7 @@ def named_by_modality(channels: tuple[str, ...], cases: Sequence[Case]) -> tuple
         channels: the names, after patterns or the columns of a table.
         cases: with their series.
     """
-    if (
-        len(channels) != 1
-        or not names_images(channels[0])
-        or not all(SERIES_REASON in case.attributes for case in cases)
-    ):
+    if len(channels) != 1 or not names_images(channels[0]) or not all(chosen_series(case) for case in cases):
         return channels
     from medseg.io.dicom.listing.locate import series_at  # loaded only for DICOM
 

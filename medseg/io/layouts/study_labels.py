@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
 from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.layouts.file_names.words import LABEL_WORDS, SEPARATORS
-from medseg.io.layouts.pairs import images_folder, labels_folder
+from medseg.io.layouts.pairs import labels_folder, named_images_folder
 from medseg.io.layouts.studies import SERIES_REASON, SeriesRules, channels_of, parse_rules, patient_of, studies_in
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     Raises:
         DataError: several folders may be meant, or the rules for series are not valid.
     """
-    inner = images_folder(folder, naming.images[0] if naming.images else None)
+    inner = named_images_folder(folder, naming)
     label_folder = labels_folder(folder, inner, naming.labels) if inner is not None else None
     root = inner if inner is not None and label_folder is not None else folder
     studies = studies_in(root, chosen=bool(naming.series))
@@ -75,6 +75,7 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
     cases: list[Case] = []
     problems: dict[str, str] = {}
     modalities: Counter[str] = Counter()
+    patient_ids: dict[str, str] = {}
     for id, container in studies.items():
         try:
             listing = find_series(container)
@@ -87,10 +88,40 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
             continue
         cases.append(Case(id, patient_of(id, container, root), paths, label.path, attributes={SERIES_REASON: reason}))
         modalities[_modality(listing, paths[0])] += 1
+        patient_ids[id] = series_at(paths[0]).slices[0].patient
     if not cases and all("no label" in why for why in problems.values()):
         return None
     channels = names or _channel(modalities)
-    return DataSet(folder, "dicom", channels, None, cases, sentences(problems), series_rules=rules)
+    cases, notes = by_patient_id(cases, patient_ids)
+    return DataSet(folder, "dicom", channels, None, cases, [*sentences(problems), *notes], series_rules=rules)
+
+
+def by_patient_id(cases: list[Case], patient_ids: Mapping[str, str]) -> tuple[list[Case], list[str]]:
+    """Give the cases of one PatientID the same patient, and return a note where that changes something.
+
+    The patient is named after the first of the cases: an identifier is only compared, and written nowhere.
+
+    Args:
+        cases: cases of DICOM studies.
+        patient_ids: {case: PatientID}, empty where the study has none.
+
+    >>> cases = [Case("a", "a", ()), Case("b", "b", ()), Case("c", "c", ())]
+    >>> [case.patient for case in by_patient_id(cases, {"a": "7", "b": "7", "c": "8"})[0]]
+    ['a', 'a', 'c']
+    """
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        if patient_id := patient_ids[case.id].strip():
+            groups.setdefault(patient_id, []).append(case.patient)
+    first = {patient: group[0] for group in groups.values() if len({*group}) > 1 for patient in group}
+    if not first:
+        return cases, []
+    if len(groups) == 1:
+        note = f"{len(cases)} studies have one PatientID, as anonymized ones do: each folder counts as a patient"
+        return cases, [f"{note}; --patient-pattern or a column patient says which belong together"]
+    cases = [replace(case, patient=first.get(case.patient, case.patient)) for case in cases]
+    patients = len({case.patient for case in cases})
+    return cases, [f"the {len(cases)} studies are of {patients} patients, by PatientID: one patient is in one fold"]
 
 
 def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], choice: str | None) -> _Label:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 import highdicom as hd
 import pydicom
 from dicom.answers import SHAPE, errors_of_dciodvfy, labels, written_series
-from dicom.builders import write_series
+from dicom.builders import save, write_series
+from dicom.label_builders import box, grid, rtstruct
 
 from medseg.commands.dicom.dicom import dicom
 from medseg.commands.dicom.options import DicomOutOptions
@@ -22,6 +25,7 @@ from medseg.core.image import Image
 from medseg.delivery.answers.labels_file import NAME
 from medseg.delivery.answers.options import WriteOptions
 from medseg.delivery.answers.prediction_ledger import LEDGER_NAME
+from medseg.delivery.dicom.common import NOT_STATED
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.pixels.volume import read_volume
@@ -29,6 +33,19 @@ from medseg.io.images import read_label, write_label
 from medseg.plans.sections.reading import Reading
 
 STRUCTURES = ("kidney_left=1", "liver=2")
+
+
+def drawn(tmp_path, heights=range(6), names=("kidney_left", "liver")):
+    """An RTSTRUCT with a box of 16 pixels for each structure at each of these heights; its axial series has six."""
+    volume = written_series(tmp_path / "study")
+    left = {name: 1.5 + 5 * number for number, name in enumerate(names)}
+    contours = {name: [box(x, 1.5, x + 4, 5.5, z) for z in heights] for name, x in left.items()}
+    return save(rtstruct(contours, grid(volume.image.shape_zyx)), tmp_path / "drawn" / "case.rtstruct.dcm")
+
+
+def written(tmp_path, path, *structures, **options):
+    options = {"manual": True, **options}
+    return dicom(path, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=structures, **options))
 
 
 def pixels_of(path, volume):
@@ -82,6 +99,72 @@ def test_a_report_of_a_replaced_segmentation_is_moved_aside(tmp_path, volume, fi
     assert written(("seg",)) == ()
 
 
+@pytest.mark.parametrize("mark", [{"Manufacturer": "another"}, {"ManufacturerModelName": "another"}, None])
+def test_an_object_of_others_is_moved_aside(tmp_path, volume, file, mark):
+    """Which is one is said by its header; what is no DICOM at all is of others as well."""
+    first = written(tmp_path, file, *STRUCTURES)
+    path = first.files["seg"]
+    if mark is None:
+        path.write_bytes(b"somebody's")
+    else:
+        dataset = pydicom.dcmread(path)
+        dataset.update(mark)
+        dataset.save_as(path)
+    before = path.read_bytes()
+    (note,) = written(tmp_path, file, *STRUCTURES).notes
+    (kept,) = (tmp_path / "out").glob("earlier-*/*")
+    assert kept.read_bytes() == before
+    assert f"case.seg.dcm in {tmp_path / 'out'}, now in {kept.parent.name}" in note
+    np.testing.assert_array_equal(pixels_of(path, volume), labels())
+    assert written(tmp_path, file, *STRUCTURES).notes == (), "what medseg wrote itself is replaced"
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_answer_of_predict_is_moved_aside_where_somebody_changed_it(tmp_path, volume, file, changed):
+    """Whoever changes an object in place may leave it the name of its maker."""
+    path = written(tmp_path, file, *STRUCTURES).files["seg"]
+    lines = [{"model": "abc"}, {"case": "case", "scan": [], "files": {path.name: content_hash(path)}}]
+    (path.parent / LEDGER_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if changed:
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = bytes(len(dataset.PixelData))
+        dataset.save_as(path)
+    notes = written(tmp_path, file, *STRUCTURES).notes
+    assert len(notes) == len([*path.parent.glob("earlier-*/case.seg.dcm")]) == changed
+
+
+def test_of_contours_outside_of_the_series_the_number_is_told(tmp_path):
+    result = written(tmp_path, drawn(tmp_path, range(13)), *STRUCTURES)
+    lost = [f"case.rtstruct.dcm: 7 contours of {name} lie outside of the scan" for name in ("kidney_left", "liver")]
+    assert [*result.notes] == lost
+    assert result.volumes["liver"] > 0
+
+
+def test_a_structure_that_is_declared_and_not_there_is_told(tmp_path):
+    result = written(tmp_path, drawn(tmp_path), "liver=1", "spleen=2")
+    assert result.notes == ("case.rtstruct.dcm has no spleen; it holds kidney_left, liver",)
+    assert result.volumes == {"liver": pytest.approx(6 * 16 * 3.0 * 2.0 * 1.5 / 1000), "spleen": 0}
+
+
+def test_a_file_with_none_of_the_declared_structures_is_refused(tmp_path):
+    """The hint is followed, also with a name that a shell would take apart."""
+    path = drawn(tmp_path, names=("kidney left", "liver"))
+    with pytest.raises(DataError, match=r"\(spleen\); it holds kidney left, liver\.") as caught:
+        written(tmp_path, path, "spleen=1")
+    assert not (tmp_path / "out").exists()
+    hinted = [word for word in shlex.split(caught.value.hint) if "=" in word]
+    assert re.search(r": --structures 'kidney left=1' --structures liver=2$", caught.value.hint)
+    assert all(volume > 0 for volume in written(tmp_path, path, *hinted).volumes.values())
+    with pytest.raises(DataError, match="it holds no structure"):
+        written(tmp_path, drawn(tmp_path, names=()), "spleen=1")
+
+
+def test_label_maps_are_not_written(tmp_path, volume, file):
+    result = written(tmp_path, file, *STRUCTURES, write=WriteOptions(("nifti", "seg")))
+    assert [*result.files] == ["seg"]
+    assert [note.split(":")[0] for note in result.notes] == ["nifti in --write"]
+
+
 def test_axes_may_be_turned(tmp_path, volume, file):
     """As other programs store the same voxels: z, y and x reversed, or x first."""
     image = volume.image
@@ -112,10 +195,24 @@ def test_who_made_them_and_what_they_mean_must_be_known(tmp_path, volume, file):
         dicom(file, tmp_path / "study", tmp_path / "out")
     with pytest.raises(PlanError, match="not known who made"):
         dicom(file, tmp_path / "study", tmp_path / "out", DicomOutOptions(structures=STRUCTURES))
-    options = DicomOutOptions(structures=STRUCTURES, algorithm="other program 2.1")
-    result = dicom(file, tmp_path / "study", tmp_path / "out", options)
+    for blank in ("", " "):
+        with pytest.raises(PlanError, match="--algorithm is blank"):
+            written(tmp_path, file, *STRUCTURES, algorithm=blank, manual=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "version"),
+    [
+        ("other program 2.1", "other program", "2.1"),
+        ("program v2", "program", "v2"),
+        ("Total Segmentator", "Total Segmentator", NOT_STATED),
+        ("nnU-Net2", "nnU-Net2", NOT_STATED),
+    ],
+)
+def test_the_last_word_of_a_program_is_its_version_if_it_has_a_digit(tmp_path, volume, file, said, name, version):
+    result = written(tmp_path, file, *STRUCTURES, algorithm=said, manual=False)
     algorithm = pydicom.dcmread(result.files["seg"]).SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
-    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("other program", "2.1")
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == (name, version)
 
 
 def test_answers_of_predict_say_it_themselves_as_long_as_nobody_changed_them(tmp_path, volume, file):

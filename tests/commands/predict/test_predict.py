@@ -234,6 +234,25 @@ def test_a_cancelled_run_leaves_whole_answers_and_can_go_on(
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_earlier_answer_to_a_scan_that_fails_now_does_not_stay(
+    tmp_path: Path, scans: Path, small_model: Path, keep: bool
+) -> None:
+    """It would lie beside answers of another run, and be scored as one of them."""
+    out = tmp_path / "out"
+    run(scans, out, small_model)
+    before = (out / "scan001.nii.gz").read_bytes()
+    (scans / "scan001_0000.nii.gz").write_bytes(b"\x1f\x8b")
+    result = run(scans, out, small_model, keep_finished=keep)
+    assert list(result.failed) == ["scan001"]
+    assert not (out / "scan001.nii.gz").exists()
+    (moved,) = out.glob("earlier-*/scan001.nii.gz")
+    assert moved.read_bytes() == before
+    assert any("scan001.nii.gz" in note and "have no answer now" in note for note in result.notes)
+    assert "scan001" not in (out / "predict.jsonl").read_text()
+    assert not [path for path in out.glob("earlier-*") if path != moved.parent]
+
+
 def test_a_second_run_says_what_it_replaces(tmp_path: Path, scans: Path, small_model: Path) -> None:
     notes: list[str] = []
 

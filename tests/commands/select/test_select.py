@@ -6,12 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from small_sets import run
 from trained.two_configurations import NAMES, write_made_up, write_trained
 
 from medseg.commands.models.options import PackageOptions
@@ -29,6 +31,7 @@ from medseg.inference.predictor import Predictor
 from medseg.io.images import read_image, read_label
 from medseg.models.identity import identity
 from medseg.models.open import load_model
+from medseg.models.workspace import Workspace
 from medseg.out_of_fold.case import OutOfFoldCase
 from medseg.plans.schema import Plan
 from medseg.selection.file import read_selection, write_selection
@@ -184,8 +187,9 @@ def test_folds_that_are_gone_or_new_are_named(workspace: Path) -> None:
 
 
 def test_requests_that_cannot_be_met(workspace: Path) -> None:
-    with pytest.raises(ModelError, match="no trained fold 7"):
+    with pytest.raises(ModelError, match="no trained fold 7") as error:
         select(None, workspace, SelectOptions(folds=("7",)))
+    assert f"--folds 7 --workspace {workspace}`" in str(error.value.hint)
     for name in ("3d_lowres", "3d_fullres/", "../toy/3d_fullres", str(workspace / RUNS / "2d"), "", "."):
         with pytest.raises(ModelError, match=r"no trained runs in .*; trained there: 2d, 3d_fullres\.") as error:
             select(None, workspace, SelectOptions(configurations=("2d", name)))
@@ -198,6 +202,54 @@ def test_requests_that_cannot_be_met(workspace: Path) -> None:
         (workspace / RUNS / "2d" / f"fold_{fold}").rename(workspace / RUNS / "2d" / f"fold_{name}")
     with pytest.raises(ModelError, match="no trained fold that leaves cases out"):
         select(None, workspace, SelectOptions(configurations=("2d",)))
+
+
+def test_a_selection_that_somebody_edited_is_kept(tmp_path: Path) -> None:
+    """Under a name that nothing reads; one that says the same is replaced."""
+    write_made_up(tmp_path)
+    options = SelectOptions(configurations=("2d",), device="cpu", postprocessing=False)
+
+    def kept() -> set[Path]:
+        return {*(tmp_path / RUNS).glob("selection.earlier-*.yaml")}
+
+    assert select(None, tmp_path, options).notes == select(None, tmp_path, options).notes == ()
+    assert kept() == set()
+    made = (tmp_path / FILE).read_bytes()
+    step = Step(operation="fill_holes", structures=["one"])
+    before = read_selection(tmp_path / FILE)
+    assert before is not None
+    write_selection(before.model_copy(update={"postprocessing": [step]}), tmp_path / FILE)
+    for edited in ((tmp_path / FILE).read_bytes(), b"# mine\n" + made, b"members: ["):
+        known = kept()
+        (tmp_path / FILE).write_bytes(edited)
+        (note,) = select(None, tmp_path, options).notes
+        (new,) = kept() - known
+        assert new.read_bytes() == edited
+        assert note.endswith(f"perhaps edited by hand, is kept as {new.name}")
+        assert note in (tmp_path / RUNS / "selection.html").read_text()
+        now = read_selection(tmp_path / FILE)
+        assert now is not None
+        assert now.postprocessing == []
+    assert Workspace(tmp_path).model_path("toy", selection=True) == tmp_path / RUNS
+    assert Predictor.load(tmp_path / RUNS, "cpu").model.selection == now
+
+
+def test_the_fold_that_keeps_no_case_apart_is_refused(tmp_path: Path) -> None:
+    """The hints are followed: folds that are there, else the command that trains them, in the same workspace."""
+    write_made_up(tmp_path)
+    options = SelectOptions(configurations=("2d",), device="cpu", postprocessing=False)
+    with pytest.raises(ModelError, match="fold 'all' keeps no case apart") as caught:
+        select(None, tmp_path, replace(options, folds=("all", "0")))
+    assert caught.value.hint == "--folds 0,1 names folds that do."
+    assert not select(None, tmp_path, replace(options, folds=("0", "1"))).failed
+    shutil.rmtree(tmp_path / RUNS / "2d" / "fold_1")
+    (tmp_path / RUNS / "2d" / "fold_0").rename(tmp_path / RUNS / "2d" / "fold_all")
+    with pytest.raises(ModelError, match="fold 'all' keeps no case apart") as caught:
+        select(None, tmp_path, replace(options, folds=("all",)))
+    command = f"medseg crossval --plan toy --config 2d --workspace {tmp_path}"
+    assert caught.value.hint == f"`{command}` trains folds that do."
+    assert run(f"{command.removeprefix('medseg ')} --steps 1 --device cpu") == 0
+    assert not select(None, tmp_path, options).failed
 
 
 def test_the_command(workspace: Path, command_line: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image as pillow
 
 import medseg
 from medseg.core.case import Case
-from medseg.core.errors import DataError
+from medseg.core.errors import DataError, PlanError
 from medseg.core.image import Image
 from medseg.core.labels import Labels
 from medseg.delivery.answers.instances import COLUMNS, Instances, write_table
@@ -87,3 +87,11 @@ def test_panoptic_quality_counts_objects_that_touch_where_both_sides_say_them(tm
     found = content["structures"]["foreground"]["measures"]["panoptic_quality"]["mean"]
     # one reference object of 18 voxels and two answers of 9, whose IoU of 0.5 is not above the limit
     assert found == pytest.approx(quality if objects else 0.0)
+
+
+def test_structures_that_overlap_have_no_instances():
+    overlapping = Labels(structures={"whole": [1, 2], "core": [2]}, activation="sigmoid", region_values=[1, 2])
+    with pytest.raises(PlanError, match="exclude each other, and whole, core overlap"):
+        Instances(True, None).check(overlapping)
+    Instances(False, None).check(overlapping)
+    Instances(True, None).check(Labels(structures={"left": 1, "right": 2}, activation="sigmoid"))

@@ -99,3 +99,15 @@ def test_overlapping_structures_have_the_size_of_what_the_page_names(tmp_path: P
     text = page.read_text()
     for name, voxels in (("liver", 24), ("liver + spleen", 8)):
         assert f"{voxels * (answer.voxel_volume_ml or 0):.4g} ml" in text.split(f">{name}<")[1][:400]
+
+
+def test_a_structure_that_is_nowhere_is_read_alone(tmp_path: Path) -> None:
+    """Its segment has no frame."""
+    volume = written_series(tmp_path / "study")
+    answer = np.where(array_of(GAPS) == GAPS.structures["liver"], 0, array_of(GAPS))
+    paths = object_paths(tmp_path, "study", ["seg"])
+    write_objects(answer, find_series(tmp_path / "study").series[0], meaning(GAPS.members), paths)
+    read = read_answer(paths["seg"], Labels(structures={"liver": 1}), volume.image)
+    assert read.same_grid(volume.image)
+    assert not read.array.any()
+    assert read_answer(paths["seg"], Labels(structures={"spleen": 1}), volume.image).array.sum() == 24

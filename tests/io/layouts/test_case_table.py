@@ -154,3 +154,55 @@ def test_a_table_of_facts_without_ids_is_told_its_columns(tmp_path):
     (tmp_path / "cases.csv").write_text("case,split\na,train\n")
     with pytest.raises(DataError, match=r"cases\.csv has no column id; its columns are case, split"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("columns", ["mask,seg", "label,segmentation"])
+def test_several_columns_of_labels_are_refused(files, columns):
+    """One of them would be an input of the network."""
+    table(files, f"id,t1,{columns}", "a,scans/a_t1.nii,scans/a_t2.nii,scans/a_seg.nii")
+    with pytest.raises(DataError, match=f"has 2 columns of labels: {columns.replace(',', ', ')}; expected one"):
+        find_cases(files)
+
+
+def test_a_column_that_seems_to_hold_labels_and_is_an_input_is_told(files):
+    table(files, "id,t1,seg_reader2,label", "a,scans/a_t1.nii,scans/a_t2.nii,scans/a_seg.nii")
+    data = find_cases(files)
+    assert data.channels == ("t1", "seg_reader2")
+    assert any("the column 'seg_reader2' is an input of the network" in problem for problem in data.problems)
+
+
+@pytest.mark.parametrize("nothing", ["", "NA", "nan", "-", "none"])
+def test_a_case_without_the_file_of_a_channel_is_left_out_alone(files, nothing):
+    touch(files, *(f"scans/c_{kind}.nii" for kind in ("t1", "t2", "seg")))
+    rows = [f"{name},scans/{name}_t1.nii,scans/{name}_t2.nii,scans/{name}_seg.nii" for name in "ab"]
+    table(files, "id,t1,t2,label", *rows, f"c,scans/c_t1.nii,{nothing},scans/c_seg.nii")
+    data = find_cases(files)
+    assert (data.channels, [case.id for case in data.cases]) == (("t1", "t2"), ["a", "b"])
+    assert any("line 4" in problem for problem in data.problems)
+
+
+def test_facts_on_a_case_twice_are_refused(tmp_path):
+    touch(tmp_path, *(f"{kind}/{name}.nii" for name in "ab" for kind in ("images", "labels")))
+    table(tmp_path, "id,patient", "a,p1", "b,p1", "a,p2")
+    with pytest.raises(DataError, match="line 4: case 'a' has a row already"):
+        find_cases(tmp_path)
+
+
+def test_a_users_column_called_series_makes_no_study(files):
+    table(files, "id,image,label,series", "a,scans/a_t1.nii,scans/a_seg.nii,3", "b,scans/b_t1.nii,scans/b_seg.nii,4")
+    data = find_cases(files)
+    assert (data.channels, [case.attributes["series"] for case in data.cases]) == (("image",), ["3", "4"])
+
+
+def test_a_table_and_options_on_files_are_not_both_followed(files):
+    table(files, "id,image,label", "a,scans/a_t1.nii,scans/a_seg.nii")
+    with pytest.raises(DataError, match=r"cases\.csv lists the files of each case, and --images and --labels would"):
+        find_cases(files, naming=Naming(images=("scans/*_t2.nii",), labels="scans/*_seg.nii"))
+
+
+def test_lists_of_a_split_hold_for_the_cases_of_a_table(files):
+    rows = [f"{name},scans/{name}_t1.nii,scans/{name}_seg.nii" for name in "ab"]
+    table(files, "id,image,label", *rows)
+    (files / "train.txt").write_text("a\n")
+    (files / "test.txt").write_text("b\n")
+    assert [case.attributes["split"] for case in find_cases(files).cases] == ["train", "test"]

@@ -150,3 +150,22 @@ def test_two_lungs(data_dir: Path) -> None:
         assert loaded.image.array.min() >= -1000
         volumes.append(float(loaded.label.array.sum() * (loaded.image.voxel_volume_ml or 0)))
     assert volumes == pytest.approx([6.46, 11.59], abs=0.01)
+
+
+def test_studies_of_one_patient_id_are_one_patient_who_is_not_named(tmp_path: Path) -> None:
+    for name, patient in (("s1", "4711"), ("s2", "0815"), ("s3", "4711"), ("s4", "")):
+        study(tmp_path / name / "ct", name, PatientID=patient)
+        contours(tmp_path / name / "rs" / "x.dcm", name)
+    data = find_cases(tmp_path)
+    assert [case.patient for case in data.cases] == ["s1", "s2", "s1", "s4"]
+    assert "the 4 studies are of 3 patients, by PatientID: one patient is in one fold" in data.problems
+    assert not any("4711" in text for text in data.problems)
+
+
+def test_one_patient_id_for_all_says_nothing(tmp_path: Path) -> None:
+    for name in ("s1", "s2"):
+        study(tmp_path / name / "ct", name, PatientID="ANONYMOUS")
+        contours(tmp_path / name / "rs" / "x.dcm", name)
+    data = find_cases(tmp_path)
+    assert [case.patient for case in data.cases] == ["s1", "s2"]
+    assert any("2 studies have one PatientID" in text for text in data.problems)

@@ -225,6 +225,8 @@ def _pixels(dataset: Any, numbers: Sequence[int], source: str) -> Iterator[NDArr
     """Yield (row, column) of each of the frames with these numbers, from 0."""
     from pydicom.pixels import iter_pixels
 
+    if not numbers:  # a structure without a voxel has no frame, and to `iter_pixels` an empty list means all frames
+        return
     try:
         yield from iter_pixels(dataset, indices=list(numbers), raw=True)
     except Exception as error:  # decoders raise a dozen unrelated types

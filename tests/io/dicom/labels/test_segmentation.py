@@ -197,6 +197,24 @@ def test_the_same_voxels_as_dcmqi(data_dir: Path, tmp_path: Path, name: str) -> 
         assert np.abs(other.affine - lies.affine).max() < 1e-4
 
 
+def test_a_segment_without_a_frame_is_nowhere(tmp_path: Path) -> None:
+    """As medseg itself writes a structure without voxels: it is described, and nothing shows it."""
+    from medseg.core.case import Case
+    from medseg.core.image import Image
+    from medseg.io.load import load_case_label
+
+    lies = grid()
+    path = save(seg([(2, position(1, lies), marked((1, 2)))], ["liver", "spleen"]), tmp_path / "S.dcm")
+    reading = Reading(segments={"liver": 1})
+    label = read_label(path, reading, lies)
+    assert label.same_grid(lies)
+    assert not label.array.any()
+    assert not read_label(path, reading).array.any(), "without a scan, on the grid of the other frames"
+    scan = Image(np.zeros((1, 5, 8, 10), np.int16), lies.affine)
+    assert not load_case_label(Case("c", "c", (tmp_path / "scan",), path), scan, reading)[0].array.any()
+    assert read_label(path, Reading(segments={"liver": 1, "spleen": 2}), lies).array.sum() == 2
+
+
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
 def test_what_no_segment_names_is_refused(tmp_path: Path, kind) -> None:
     lies = grid()
