@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from medseg.core.case import Case
@@ -11,7 +12,7 @@ from medseg.core.errors import DataError
 from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
 from medseg.io.layouts.file_names.names import images_by_stem
-from medseg.io.layouts.file_names.roles import Files, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.roles import Files, Roles, cases_of, left_aside, settle_roles
 from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
 from medseg.io.layouts.file_names.words import SEPARATORS, chunks, names_labels, remove_name, splits
 
@@ -34,11 +35,13 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
     images = {stem: path for stem, path in files_by_stem.items() if stem not in labels}
     if not labels or not images:
         return None
-    files = _by_case(images, labels)
+    files, further = _by_case(images, labels)
     roles = settle_roles(files, naming, folder) if files else None
     if roles is not None:
         cases, incomplete = cases_of(files, roles)
-        used = {path for by_role in files.values() for path in by_role.values()}
+        unclear = _unclear(files, further, roles)
+        cases, incomplete = [case for case in cases if case.id not in unclear], incomplete | unclear
+        used = {path for by_role in files.values() for path in by_role.values()} | {*chain(*further.values())}
         # images of no case, and labels whose names are misspelt: they look like images
         incomplete |= {
             stem: f"there is no label of this name in {folder}" for stem, path in images.items() if path not in used
@@ -58,40 +61,65 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
     return DataSet(folder, "files", ("image",), None, cases, [*sentences(problems), pairing_note(pairs)])
 
 
-def files_for_channels(stems: dict[str, Path], channels: Sequence[str]) -> Files:
-    """Return the files by case and channel where names are `CASE_channel` or `channel_CASE`, whatever their case.
+def files_for_channels(stems: dict[str, Path], channels: Sequence[str]) -> dict[str, list[tuple[str, Path]]]:
+    """Return (channel, file) by case where names are `CASE_channel` or `channel_CASE`, whatever their case.
+
+    A channel stands there twice if two names say it: `p1_ct` and `p1-ct`.
 
     Args:
         stems: {name without suffix: file}.
         channels: names of the channels.
     """
-    files: Files = {}
+    files: dict[str, list[tuple[str, Path]]] = {}
     for stem, path in stems.items():
         for channel in sorted(channels, key=len, reverse=True):  # t1ce before t1
             case = remove_name(stem, channel)
             if case:
-                files.setdefault(case, {})[channel] = path
+                files.setdefault(case, []).append((channel, path))
                 break
     return files
 
 
-def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> Files:
-    """Return the files by case and role; empty where names do not begin or end with a word for labels.
+def two_files(what: str, paths: Sequence[Path]) -> Why:
+    """Return why a case is left out of which several files claim to be the same.
 
-    The id of a case is the name of its label file without that word.
+    Args:
+        what: the channel, or the role; empty for a file that is called as the case.
+        paths: the files.
+    """
+    names = " and ".join(path.name for path in paths)
+    return Why(f"{names} claim to be the {what or 'image'} of this one case; keep one")
+
+
+def _unclear(files: Files, further: Mapping[tuple[str, str], Sequence[Path]], roles: Roles) -> dict[str, Why]:
+    """Return {case: why} of the cases with two files for a channel; of other files, any may be the one not used."""
+    return {
+        case: two_files(role, [files[case][role], *paths])
+        for (case, role), paths in further.items()
+        if role in roles.channels
+    }
+
+
+def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> tuple[Files, dict[tuple[str, str], list[Path]]]:
+    """Return the files by case and role, and further files of the same case and role: `p1-ct` beside `p1_ct`.
+
+    Both are empty where names do not begin or end with a word for labels. The id of a case is the name of its label
+    file without that word.
     """
     files: Files = {}
+    further: dict[tuple[str, str], list[Path]] = {}
     for stem, path in labels.items():
         case, label_word = _case_and_word(stem, labels)
         if not case or label_word in files.get(case, {}):
-            return {}
+            return {}, {}
         files.setdefault(case, {})[label_word] = path
     for stem, path in images.items():
         owners = [(case, role) for case, role in splits(stem) if case in files]
         if owners:
             case, role = max(owners, key=lambda owner: len(owner[0]))  # p10 and not p1 for p10_flair
-            files[case][role] = path
-    return files if any(len(roles) > 1 for roles in files.values()) else {}
+            if files[case].setdefault(role, path) != path:
+                further.setdefault((case, role), []).append(path)
+    return (files, further) if any(len(roles) > 1 for roles in files.values()) else ({}, {})
 
 
 def _case_and_word(stem: str, labels: Collection[str]) -> tuple[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from medseg.core.errors import DataError
 from medseg.io.formats.table import FORMATS, split_suffix
 from medseg.io.layouts.case_folders import files_of_folders
+from medseg.io.layouts.file_names.modalities import kinds_named, may_be, says
 from medseg.io.layouts.file_names.names import Group, channel_files, group_by_case, images_by_stem, split_channel
-from medseg.io.layouts.file_names.roles import Files as RoleFiles
-from medseg.io.layouts.file_names.words import names_labels, splits
+from medseg.io.layouts.file_names.words import chunks, names_images, names_labels, splits
 from medseg.io.layouts.find import found_in
-from medseg.io.layouts.flat_folder import files_for_channels
+from medseg.io.layouts.flat_folder import files_for_channels, two_files
 from medseg.io.layouts.pairs import IMAGES, LABELS
 from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
@@ -23,9 +23,14 @@ from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.split_folders import scans_folder
 
 TEST_IMAGES = "imagesTs"
+IMAGE_FOLDERS = ("", TEST_IMAGES, *IMAGES, VOC_IMAGES)
+"""Folders in a folder that may hold images, in the order in which they are looked for."""
 
 Files = dict[str, tuple[Path, ...]]
 """The files of each case in the order of the model's channels; one file may hold them all."""
+
+ByCase = Mapping[str, Sequence[tuple[str, Path]]]
+"""The files of each case with their roles; a role stands there twice where two names say it."""
 
 
 def scans_of_folder(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
@@ -54,22 +59,11 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
     In this order: images right in the folder; a data set's test images, else its training images; of folders for the
     parts of a split, the test part's; one folder per case.
     """
-    for name in ("", TEST_IMAGES, *IMAGES, VOC_IMAGES):
+    for name in IMAGE_FOLDERS:
         images, problems = images_by_stem(folder / name)
         if images or problems:
-            numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
-            named, others = ({}, images) if name or numbered else _by_name(images, channels)
-            files, incomplete = _by_role(named, channels)
-            label_folders = LABELS if name in IMAGES else ()
-            known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
-            groups = group_by_case(others if name else _without_labels(others), known)
-            groups = _one_channel(groups, folder) if len(channels) == 1 else groups
-            alone, lacking = channel_files(groups, len(channels))
-            for case in alone.keys() & named.keys():  # C.nii.gz beside C_t1.nii.gz
-                both = [*alone.pop(case), *named[case].values()]
-                files.pop(case, None)
-                incomplete[case] = f"{' and '.join(path.name for path in both)} claim to be one case; keep one"
-            return alone | files, problems | lacking | incomplete
+            files, incomplete = _among_images(folder, name, images, channels)
+            return files, problems | incomplete
     if scenes := scans_of_cityscapes(folder) or scans_of_coco(folder):
         return scenes, {}
     exported = scans_of_labelme_folders(folder)
@@ -83,28 +77,97 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
     return _in_folders_or_bids(folder, channels)
 
 
-def _without_labels(images: dict[str, Path]) -> dict[str, Path]:
-    """Return the files without those that are named as the label of another one: `case7_seg` beside `case7`."""
+def _among_images(
+    folder: Path, name: str, images: dict[str, Path], channels: Sequence[str]
+) -> tuple[Files, dict[str, str]]:
+    """Return the scans among the images of one folder by case, and {case: why it is left out}.
+
+    Args:
+        folder: the folder that was searched.
+        name: of the folder in it that holds the images; empty where they lie right in it.
+        images: {name without suffix: file}.
+        channels: names of the model's channels.
+    """
+    numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
+    say_channels = {} if name or numbered else files_for_channels(images, channels)
+    named, others = _by_name(say_channels, images, channels)
+    files, incomplete = _by_role(named, channels)
+    label_folders = LABELS if name in IMAGES else ()
+    known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}
+    groups = group_by_case(others if name else without_labels(others, others), known)
+    groups = _one_channel(groups, folder) if len(channels) == 1 else groups
+    alone, lacking = channel_files(groups, len(channels))
+    for case in alone.keys() & named.keys():  # C.nii.gz beside C_t1.nii.gz
+        both = [*alone.pop(case), *(path for role, path in named[case] if role in channels)]
+        files.pop(case, None)
+        incomplete[case] = f"{' and '.join(path.name for path in both)} claim to be one case; keep one"
+    return alone | files, lacking | incomplete
+
+
+def without_labels(stems: Mapping[str, Path], images: Collection[str]) -> dict[str, Path]:
+    """Return the files without those that are named as the label of an image: `case7_seg` beside `case7`.
+
+    Args:
+        stems: {name without suffix: file}.
+        images: names of the images.
+    """
     return {
         stem: path
-        for stem, path in images.items()
+        for stem, path in stems.items()
         if not any(names_labels(part) and rest in images for part, rest in splits(stem))
     }
 
 
-def _by_name(images: dict[str, Path], channels: Sequence[str]) -> tuple[RoleFiles, dict[str, Path]]:
-    """Return files by case and channel where names say the channel (`CASE_flair`), and the files that fit no case.
+def _by_name(
+    say_channels: Mapping[str, list[tuple[str, Path]]], images: Mapping[str, Path], channels: Sequence[str]
+) -> tuple[ByCase, dict[str, Path]]:
+    """Return the files by case and role where names say it (`CASE_flair`), and the files of which each is a case.
 
-    Other files of a known case (`CASE_seg`) may stay unused. Where no case has a second file, and some file fits none,
-    a name may have the word of a channel by chance: then names say nothing.
+    Files of which the name says another channel are of a case as well, so that it is named if it has no other. Where no
+    case has a second file, and some file fits none, a name may have the word of a channel by chance: then names say
+    nothing of cases.
+
+    Args:
+        say_channels: the files that are named after a channel, by case.
+        images: {name without suffix: file} of all files.
+        channels: names of the model's channels.
     """
-    named = files_for_channels(images, channels)
-    used = {path for by_channel in named.values() for path in by_channel.values()}
+    used = {path for pairs in say_channels.values() for _, path in pairs}
     unused = {stem: path for stem, path in images.items() if path not in used}
-    of_cases = {stem for stem in unused if stem not in named and any(part in named for part, _ in splits(stem))}
-    others = {stem: path for stem, path in unused.items() if stem not in of_cases}
-    tells_channels = bool(of_cases) or any(len(by_channel) > 1 for by_channel in named.values())
-    return (named, others) if tells_channels or not others else ({}, images)
+    owners = {stem: [pair for pair in splits(stem) if pair[0] in say_channels] for stem in unused}
+    of_cases = {stem: pairs for stem, pairs in owners.items() if pairs and stem not in say_channels}
+    roles = {role.lower() for pairs in of_cases.values() for _, role in pairs}
+    others = {stem: _of_another_channel(stem, roles, channels) for stem in unused.keys() - of_cases.keys()}
+    free = {stem: path for stem, path in unused.items() if stem in others and others[stem] is None}
+    ids = {split_channel(stem)[0] for stem in images}
+    named: dict[str, list[tuple[str, Path]]] = {}
+    for stem, pair in sorted(others.items()):
+        if pair is not None and (pair[0] == stem or pair[0] not in ids):  # else it lies beside the scan of this case
+            named.setdefault(pair[0], []).append((pair[1], unused[stem]))
+    if free and not of_cases and all(len(pairs) == 1 for pairs in say_channels.values()):
+        return named, {stem: path for stem, path in images.items() if path in used or stem in free}
+    named |= {case: [*with_channels] for case, with_channels in say_channels.items()}
+    for stem, pairs in of_cases.items():
+        case, role = max(pairs, key=lambda pair: len(pair[0]))  # p10 and not p1 for p10_flair
+        named[case].append((role, unused[stem]))
+    return named, free
+
+
+def _of_another_channel(stem: str, roles: Collection[str], channels: Sequence[str]) -> tuple[str, str] | None:
+    """Return the case and the role of a file of which the name says that it is no channel; None where it does not.
+
+    Args:
+        stem: the name, which says none of the channels.
+        roles: in lower case, those of files that lie beside channels of other cases.
+        channels: names of the model's channels.
+    """
+    pairs = [(case, role) for case, role in splits(stem) if case and role]
+    if beside := [pair for pair in pairs if pair[1].lower() in roles]:
+        return min(beside, key=lambda pair: len(pair[0]))
+    if may_be(stem, channels) or split_channel(stem)[1] is not None:
+        return None
+    said = [pair for pair in pairs if len(chunks(pair[1])) == 1 and kinds_named(pair[1]) and not kinds_named(pair[0])]
+    return said[0] if said else (stem, stem)
 
 
 def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
@@ -128,7 +191,7 @@ def _one_channel(groups: dict[str, Group], folder: Path) -> dict[str, Group]:
             if number in (None, 0):
                 settled.setdefault(case, {})[number] = path
             else:
-                settled[split_suffix(path)[0]] = {None: path}
+                settled.setdefault(split_suffix(path)[0], {})[None] = path
     return settled
 
 
@@ -143,39 +206,61 @@ def _in_folders_or_bids(folder: Path, channels: Sequence[str]) -> tuple[Files, d
         {case: files in the order of the channels}, and {case: why it is left out}.
     """
     roles = scans_of_bids(folder)
-    if roles:
-        return _by_role(roles, channels)
-    roles, problems = files_of_folders(folder)
-    files, incomplete = _by_role(roles, channels)
+    roles, problems = (roles, {}) if roles else files_of_folders(folder)
+    files, incomplete = _by_role({case: [*by_role.items()] for case, by_role in roles.items()}, channels)
     return files, problems | incomplete
 
 
-def _by_role(roles: RoleFiles, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
+def _by_role(roles: ByCase, channels: Sequence[str]) -> tuple[Files, dict[str, str]]:
     """Choose the files of each case that are named after the model's channels, or its only file that is not a label.
 
     Upper and lower case do not matter, and `channel_0` is also called `0000`.
 
     Args:
-        roles: {case: {role: file}}.
+        roles: {case: its files with their roles}.
         channels: names of the model's channels, in order.
 
     Returns:
         {case: files in the order of the channels}, and {case: why it is left out}.
     """
+    spellings = [{channel.lower(), _numbered(channel.lower())} for channel in channels]
+    said = {spelling for of_channel in spellings for spelling in of_channel}
+    in_cases = [{role.lower() for role, _ in pairs} for pairs in roles.values()]
+    beside = {role for of_case in in_cases if of_case & said for role in of_case - said}
+    named = any(of_case & said for of_case in in_cases)
     files: Files = {}
     problems: dict[str, str] = {}
-    for case, by_role in roles.items():
-        by_lower = {role.lower(): path for role, path in by_role.items()}
-        paths = [by_lower.get(channel.lower(), by_lower.get(_numbered(channel))) for channel in channels]
-        missing = [channel for channel, path in zip(channels, paths, strict=True) if path is None]
-        scans = [path for role, path in by_role.items() if not names_labels(role)]
-        if not missing:
-            files[case] = tuple(path for path in paths if path is not None)
-        elif len(scans) == 1 and len(missing) == len(channels):
-            files[case] = (scans[0],)
+    for case, pairs in roles.items():
+        fitting = [[path for role, path in pairs if role.lower() in of_channel] for of_channel in spellings]
+        missing = [channel for channel, paths in zip(channels, fitting, strict=True) if not paths]
+        several = [(channel, paths) for channel, paths in zip(channels, fitting, strict=True) if len(paths) > 1]
+        scans = [(role, path) for role, path in pairs if not names_labels(role)]
+        alone = scans[0][0] if len(scans) == 1 and len(missing) == len(channels) else None
+        if several:
+            problems[case] = two_files(*several[0])
+        elif not missing:
+            files[case] = tuple(paths[0] for paths in fitting)
+        elif alone is not None and alone.lower() not in beside and _may_hold(alone, channels, named):
+            files[case] = (scans[0][1],)
         else:
-            problems[case] = f"there is no {' and no '.join(missing)}; there is {', '.join(sorted(by_role))}"
+            present = ", ".join(sorted({role or path.name for role, path in pairs}))
+            problems[case] = f"there is no {' and no '.join(missing)}; there is {present}"
     return files, problems
+
+
+def _may_hold(role: str, channels: Sequence[str], named: bool) -> bool:
+    """Return whether the only scan of a case may be taken for all channels of a model.
+
+    It may whatever its name says where channels have no names of their own (`image`, `channel_0`); else its name must
+    say no other modality, and say the channels where files of other cases do.
+
+    Args:
+        role: what the name of the file says.
+        channels: names of the model's channels.
+        named: whether files of other cases are named after channels.
+    """
+    unnamed = all(names_images(channel) or _numbered(channel) != channel for channel in channels)
+    return unnamed or says(role, channels) or (not named and may_be(role, channels))
 
 
 def _numbered(channel: str) -> str:

@@ -6,6 +6,7 @@ What knows the layouts of folders is imported only for a folder: a single file i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,12 @@ def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str]) ->
         cases: its cases.
         named: ids of the cases that are left out.
     """
+    from medseg.io.layouts.beside_scans import beside_scans
     from medseg.io.layouts.unread_entries import unread_entries
 
-    return unread_entries(source, {case.id: case.channels for case in cases}, named=named)
+    scans = {case.id: case.channels for case in cases}
+    unread = unread_entries(source, scans, named=named)
+    return replace(unread, others=[*beside_scans(source, scans, named), *unread.others])
 
 
 def _files_by_case(

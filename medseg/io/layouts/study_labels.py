@@ -83,12 +83,12 @@ def read_studies(folder: Path, naming: Naming) -> DataSet | None:
             paths, reason = channels_of(listing, names or (_SOLE_CHANNEL,), series_rules, label.refers_to)
             if is_dicom(label.path):
                 check_frame_of_reference(label.path, series_at(paths[0]))
+            patient_ids[id] = str(series_at(paths[0]).attributes.get("PatientID") or "")
         except MedsegError as error:
             problems[id] = Why.of(error)
             continue
         cases.append(Case(id, patient_of(id, container, root), paths, label.path, attributes={SERIES_REASON: reason}))
         modalities[_modality(listing, paths[0])] += 1
-        patient_ids[id] = series_at(paths[0]).slices[0].patient
     if not cases and all("no label" in why for why in problems.values()):
         return None
     channels = names or _channel(modalities)

@@ -81,7 +81,7 @@ def named_by_plan(folder: Path) -> tuple[dict[str, str], list[str]]:
 
 def named_by_predict(folder: Path) -> tuple[dict[str, str], list[str]]:
     """Return {case: why it is left out}, and the notes."""
-    cases, failed = find_scans(folder, ("CT",))
+    cases, failed = find_scans(folder, ("image",))
     unread = unread_scans(folder, cases, failed)
     return {**unread.lost, **failed}, unread.notes
 

@@ -109,14 +109,19 @@ def group_by_case(files: Mapping[str, Path], known: Collection[str] = ()) -> dic
 
     Args:
         files: {name without suffix: file}.
-        known: names that are cases of their own, whatever they end in: those of the labels.
+        known: names that are cases of their own, whatever they end in: those of the labels. Where such a name of a
+            file ends in four digits, these are no channels in names of other files either, unless the name without
+            them is known.
 
     Returns:
         {case: its files}.
     """
     groups: dict[str, Group] = {}
+    digits_are_cases = any(stem in known and split_channel(stem)[1] is not None for stem in files)
     for stem, path in files.items():
-        case, channel = (stem, None) if stem in known else split_channel(stem)
+        case, channel = split_channel(stem)
+        if stem in known or (digits_are_cases and case not in known):
+            case, channel = stem, None
         groups.setdefault(case, {})[channel] = path
     return groups
 
