@@ -51,7 +51,7 @@ def test_the_series_that_the_labels_refer_to_is_taken_among_several(tmp_path: Pa
 
 def test_images_beside_labels_by_name(tmp_path: Path, save_nifti) -> None:
     for name in ("p1", "p2", "p3"):
-        study(tmp_path / "images" / name, name)
+        study(tmp_path / "images" / name, name, PatientID=name)
     save_nifti(tmp_path / "labels" / "p1.nii.gz", np.zeros(SHAPE, np.uint8), grid(SHAPE).affine)
     frames = [(1, (10, 20, 30), np.ones(SHAPE[1:], np.uint8))]
     save(seg(frames, ["GTV"], series="p2"), tmp_path / "labels" / "p2.seg.dcm")
