@@ -65,7 +65,7 @@ def command(
     console.print(_data_table(result.plan))
     console.print(_configurations_table(result.plan))
     console.print(f"Wrote {result.path}, {result.cases_path.name} and {result.splits_path.name}", markup=False)
-    show_notes(result.notes, result.plan.data.cases + len(result.failed))
+    show_notes(result.notes, result.plan.data.cases + len(result.plan.data.left_out))
     report_failures(result.failed, "case", "left out")
     show_next("train", "--plan", result.path.stem, *in_workspace(workspace))
     raise typer.Exit(1 if result.failed else 0)

@@ -26,7 +26,7 @@ from medseg.datasets.label_options import annotated_from_values, labels_of, note
 from medseg.delivery.provenance.folder_files import write_readme
 from medseg.delivery.provenance.plan_to_edit import save_plan
 from medseg.engines.open import open_engine
-from medseg.io.layouts.dataset import DataSet, LeftOut, left_out_by_layout
+from medseg.io.layouts.dataset import DataSet, left_out_by_layout
 from medseg.models.workspace import Workspace, cases_path, splits_path
 from medseg.planning.annotation import check_annotated
 from medseg.planning.fingerprint import Fingerprint, fingerprint_of
@@ -147,8 +147,10 @@ def plan(
     notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    failed = left_out_by_layout(notes) | fingerprint.problems
-    notes = [note for note in notes if not isinstance(note, LeftOut)]
+    # a scan that nobody annotated is no failure: it stays a note
+    lost = {id: left for id, left in left_out_by_layout(notes).items() if left.kind != "missing label"}
+    failed = {id: left.why for id, left in lost.items()} | fingerprint.problems
+    notes = [note for note in notes if note not in lost.values()]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, failed)
 
 

@@ -256,13 +256,13 @@ class Why(str):
         return cls(str(error).rstrip("."), error.kind or _UNCLEAR)
 
 
-def left_out_by_layout(problems: Iterable[str]) -> dict[str, str]:
-    """Return {case: why it was left out} of the problems that are about one.
+def left_out_by_layout(problems: Iterable[str]) -> dict[str, LeftOut]:
+    """Return {case: the problem for which it was left out} of the problems that are about one.
 
     Args:
         problems: of a data set.
     """
-    return {problem.id: str(problem.why) for problem in problems if isinstance(problem, LeftOut)}
+    return {problem.id: problem for problem in problems if isinstance(problem, LeftOut)}
 
 
 class LeftOut(str):

@@ -106,11 +106,15 @@ def test_cases_that_the_table_lacks_are_named(cases: Path) -> None:
     assert any("it lacks 1 case of the folder: p6; delete it" in note for note in notes)
 
 
-def test_a_case_without_a_label_is_a_failure_and_tried_again(cases: Path) -> None:
-    (cases / "data" / "p6" / "p6_seg.png").rename(cases / "p6_seg.png")
+@pytest.mark.parametrize(("kind", "fails"), [("seg", False), ("t1", True)])
+def test_a_case_that_is_left_out_is_named_and_tried_again(cases: Path, kind: str, fails: bool) -> None:
+    """A scan without a label is a note, and one without a channel a failure."""
+    (cases / "data" / "p6" / f"p6_{kind}.png").rename(cases / "away.png")
     made = go(cases, replace=False, images=("t1", "flair"))
-    assert list(made.failed) == made.plan.data.left_out == ["p6"]
-    (cases / "p6_seg.png").rename(cases / "data" / "p6" / "p6_seg.png")
+    assert made.plan.data.left_out == ["p6"]
+    assert list(made.failed) == ["p6"] * fails
+    assert any(note.startswith("p6: ") for note in made.notes) is not fails
+    (cases / "away.png").rename(cases / "data" / "p6" / f"p6_{kind}.png")
     made = go(cases)
     assert (made.plan.data.cases, made.failed) == (6, {})
 
