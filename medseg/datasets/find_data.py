@@ -40,16 +40,14 @@ def named_as_before(options: DataOptions, before: Mapping[str, Any], folder: Pat
     before = {key: before[key] for key in _OF_FILES if key in before}
     if now or not before:
         return options, now == before
-    kept = {key: tuple(value) if isinstance(value, list) else value for key, value in before.items()}
-    if "cases" in kept:
-        kept["cases"] = folder / str(kept["cases"])
-        if not kept["cases"].is_file():
-            name = kept["cases"].name
-            raise DataError(
-                f"The files of the earlier plan were named by the table {name}, and there is no such file in {folder}.",
-                f"Say where it lies: --cases FOLDER/{name}",
-            )
-    return replace(options, **kept), True
+    table = folder / str(before["cases"]) if "cases" in before else None
+    if table is not None and not table.is_file():
+        raise DataError(
+            f"The files of the earlier plan were named by the table {table.name}, and there is no such file in {folder}.",
+            f"Say where it lies: --cases FOLDER/{table.name}",
+        )
+    images, series = tuple(before.get("images", ())), tuple(before.get("series", ()))
+    return replace(options, images=images, labels=before.get("labels"), cases=table, series=series), True
 
 
 def find_data(folder: Path, options: DataOptions, table: Path | None = None, left_out: Collection[str] = ()) -> DataSet:
