@@ -43,7 +43,7 @@ def named_as_before(options: DataOptions, before: Mapping[str, Any], folder: Pat
     table = folder / str(before["cases"]) if "cases" in before else None
     if table is not None and not table.is_file():
         raise DataError(
-            f"The files of the earlier plan were named by the table {table.name}, and there is no such file in {folder}.",
+            f"The earlier plan's files were named by the table {table.name}, and there is no such file in {folder}.",
             f"Say where it lies: --cases FOLDER/{table.name}",
         )
     images, series = tuple(before.get("images", ())), tuple(before.get("series", ()))

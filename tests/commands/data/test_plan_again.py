@@ -123,6 +123,6 @@ def test_a_table_elsewhere_has_to_be_named_again(cases: Path) -> None:
     rows = [f"p{n},data/p{n}/p{n}_flair.png,data/p{n}/p{n}_seg.png" for n in range(1, 7)]
     (cases / "list.csv").write_text("\n".join(["id,flair,label", *rows]) + "\n")
     go(cases, replace=False, cases=cases / "list.csv")
-    with pytest.raises(DataError, match=r"named by the table list\.csv, and there is no such file in .*data"):
+    with pytest.raises(DataError, match=r"were named by the table list\.csv, and there is no such file in .*data"):
         go(cases)
     assert go(cases, cases=cases / "list.csv").plan.data.channels == ["flair"]
