@@ -31,6 +31,9 @@ _KNOWN = {*CASE_COLUMNS, "mask", "segmentation", "seg", "case", "split", "fold"}
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """The first line that Excel reads and writes to say which sign separates fields."""
 
+NO_VALUE = frozenset(("na", "n/a", "nan", "none", "null", "-"))
+"""What people and programs write into a field that has no value."""
+
 Row = dict[str, str]
 """A row of a table: column name -> value."""
 

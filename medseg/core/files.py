@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -359,3 +360,19 @@ def content_hash(path: Path) -> str:
         while block := stream.read(1 << 20):  # 1 MiB at a time: scans may be larger than memory
             digest.update(block)
     return digest.hexdigest()
+
+
+def earlier_path(folder: Path, before: str = "", after: str = "") -> Path:
+    """Return a path in a folder that says by its name when it was kept, `earlier-DATE-TIME`, and that is not taken.
+
+    Args:
+        folder: the folder.
+        before: the beginning of its name.
+        after: the end of its name.
+    """
+    stem = f"{before}earlier-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = folder / f"{stem}{after}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{after}"
+    return path

@@ -16,6 +16,7 @@ from medseg.datasets.label_options import apply_label_options
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.dataset import DataSet, LeftOut, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
+from medseg.io.layouts.split_lists import with_split_of
 from medseg.planning.annotation import check_annotated_names
 
 _OF_FILES = ("images", "labels", "cases", "series")
@@ -38,6 +39,8 @@ def named_as_before(options: DataOptions, before: Mapping[str, Any], folder: Pat
     """
     now = {key: value for key, value in options.given().items() if key in _OF_FILES}
     before = {key: before[key] for key in _OF_FILES if key in before}
+    if "cases" in now:  # a table of the user's, which may have changed since
+        return options, False
     if now or not before:
         return options, now == before
     table = folder / str(before["cases"]) if "cases" in before else None
@@ -74,6 +77,7 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
     if table is not None and table.exists():
         listed = read_cases(table, data_set.folder.absolute())
         _check_channels(listed, data_set, table)
+        listed = with_split_of(listed, data_set)
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
         others = sorted(known - {case.id for case in cases})

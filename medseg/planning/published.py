@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from medseg.core.case import Case
+from medseg.core.case import NO_VALUE, Case
 from medseg.core.errors import DataError
 from medseg.core.wording import counted, first_few
 from medseg.io.layouts.file_names.split_words import COLUMNS, TRAINVAL, part_named, words_for_parts
@@ -136,12 +136,13 @@ def numbered_folds(cases: Sequence[Case]) -> tuple[list[Fold], str] | None:
     """
     # tables write whole numbers as 1.0 where others are missing
     values = {case.id: re.sub(r"\.0+$", "", case.attributes.get("fold", "").strip()) for case in cases}
+    values = {id: "" if value.lower() in NO_VALUE else value for id, value in values.items()}
     given = {value for value in values.values() if value}
     if any(part_named(value) for value in given):  # `published_split` reads these
         return None
     if wrong := sorted(value for value in given if not (value.isascii() and value.isdigit())):
         raise DataError(
-            f"The column fold holds {first_few([repr(value) for value in wrong])}; expected whole numbers.",
+            f"The column fold holds {first_few([repr(value) for value in wrong])}; expected 0, 1, 2, ...",
             f"Number the folds from 0. {_GROUPED}",
         )
     numbers = sorted({int(value) for value in given})

@@ -37,7 +37,6 @@ NOT_FOLLOWED = {
     "--download": "needs a network",
     "--draw": "says what else the verb can do",
     "--encoder": "needs segmentation-models-pytorch; tests/commands/train/test_encoders.py",
-    "--epochs": "says what had no effect",
     "--fold": "part of a command that test_cascade_hints.py, or the test of the verb, runs",
     "--ignore": _SHAPES,
     "--init": _TWO_OPTIONS,

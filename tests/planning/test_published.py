@@ -124,12 +124,12 @@ def test_a_single_patient_cannot_be_divided():
 def test_numbers_of_folds_may_be_written_with_a_point(written):
     """As tables do where some are missing."""
     cases = [Case(str(n), str(n), (), attributes={"fold": written.format(n % 2)}) for n in range(4)]
-    folds, _ = numbered_folds([*cases, Case("4", "4", (), attributes={"fold": ""})])
+    folds, _ = numbered_folds([*cases, Case("4", "4", (), attributes={"fold": "nan"})])
     assert [fold["val"] for fold in folds] == [["0", "2"], ["1", "3"]]
     assert all("4" in fold["train"] for fold in folds)
 
 
 def test_a_column_that_numbers_no_folds_is_refused():
     cases = [Case(str(n), str(n), (), attributes={"fold": "ABC"[n % 3]}) for n in range(6)]
-    with pytest.raises(DataError, match="column fold holds 'A', 'B', 'C'; expected whole numbers"):
+    with pytest.raises(DataError, match="column fold holds 'A', 'B', 'C'; expected 0, 1, 2"):
         numbered_folds(cases)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +14,7 @@ from medseg.commands.data.options import PlanOptions
 from medseg.commands.data.planned_networks import check_networks
 from medseg.core.case import Case, write_cases
 from medseg.core.errors import DataError, MedsegError, PlanError
-from medseg.core.files import check_folder, remove_temporaries
+from medseg.core.files import check_folder, earlier_path, remove_temporaries, write_text
 from medseg.core.names import name_problem, shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.replacing import finish_replacing, replacing_together
@@ -108,10 +106,10 @@ def plan(
     earlier, table = _earlier(path), cases_path(path)
     named, same_names = named_as_before(options.data, earlier.request.options if earlier else {}, folder)
     options = replace(options, data=named)
-    left_out = earlier.data.left_out if earlier else ()
-    data_set = find_data(folder, options.data, table if same_names else None, left_out)
+    tried_again = earlier.data.left_out if earlier else ()
+    data_set = find_data(folder, options.data, table if same_names else None, tried_again)
     data_set, published = _published(data_set, options.splits)
-    if options.splits == "auto" and options.validation is None:
+    if options.splits == "auto" and options.validation is None and (published is None or not published.val):
         numbered_folds(data_set.cases)  # refuses a column that numbers no folds: before all scans are read
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
     with open_engine(options.cluster, callback) as engine:
@@ -147,8 +145,9 @@ def plan(
     notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    # a scan that nobody annotated is no failure: it stays a note
-    lost = {id: left for id, left in left_out_by_layout(notes).items() if left.kind != "missing label"}
+    # a scan that nobody annotated is no failure: it stays a note; a label that is listed and not there is one
+    left_out = left_out_by_layout(notes)
+    lost = {id: left for id, left in left_out.items() if left.kind != "missing label" or left.file is not None}
     failed = {id: left.why for id, left in lost.items()} | fingerprint.problems
     notes = [note for note in notes if note not in lost.values()]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, failed)
@@ -214,8 +213,8 @@ def _keep_table(table: Path) -> list[str]:
     """Keep the table of the earlier plan under another name, as people fill in patients there, and return a note."""
     if not table.exists():
         return []
-    kept = table.with_name(f"{table.stem}.earlier-{datetime.now():%Y%m%d-%H%M%S}.csv")
-    shutil.copy2(table, kept)
+    kept = earlier_path(table.parent, f"{table.stem}.", table.suffix)
+    write_text(kept, table.read_text(encoding="utf-8"))
     return [f"other options name the files than for the earlier plan: its table is not used, and kept as {kept}"]
 
 

@@ -61,19 +61,22 @@ def refuse_same(prediction: Path, others: Sequence[Path]) -> None:
 
 
 def refuse_same_files(predictions: Side, others: Sequence[Side]) -> None:
-    """Refuse to compare a prediction with itself, as where one file is compared with the folder that it lies in.
+    """Refuse to compare predictions with themselves, as where one file is compared with the folder that it lies in.
+
+    Some answers may be links to those that they are compared with: another program left these as they were.
 
     Args:
         predictions: the files of the predictions.
         others: those of each of the others, under the same names of cases.
 
     Raises:
-        DataError: a case has one file on both sides.
+        DataError: every case has one file on both sides.
     """
     for other in others:
-        for id in predictions.files.keys() & other.files.keys():
-            if predictions.files[id].exists() and other.files[id].exists():
-                refuse_same(predictions.files[id], [other.files[id]])
+        both = [(predictions.files[id], other.files[id]) for id in predictions.files.keys() & other.files.keys()]
+        there = [(file, of_other) for file, of_other in both if file.exists() and of_other.exists()]
+        if there and all(file.samefile(of_other) for file, of_other in there):
+            refuse_same(*there[0][:1], [there[0][1]])
 
 
 def refuse_itself(prediction: Path, reference: Path) -> None:

@@ -135,13 +135,14 @@ def _check_options(raw: Path | None, source: Path, options: ImportOptions) -> No
     names = [name for name, value in given if value is not None]
     if not names:
         return
-    one = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    options_belong = f"{' and '.join(names)} belong{'s' if len(names) == 1 else ''}"
+    out = f"Leave {'it' if len(names) == 1 else 'them'} out"
     if raw is None:
         raise PlanError(
-            f"{one} for a plans.json that is to be trained by; {source} holds trained models.",
-            "Leave it out; or name the plans.json: `medseg import-nnunet FOLDER/plans.json`.",
+            f"{options_belong} to a plans.json without weights; {source} holds trained models.",
+            f"{out}; or name the plans.json: `medseg import-nnunet FOLDER/plans.json`.",
         )
-    raise PlanError(f"{one} for trained models; {raw} is a plan without weights.", "Leave it out.")
+    raise PlanError(f"{options_belong} to trained models; {raw} is a plan without weights.", f"{out}.")
 
 
 def _shown(folder: Path, folders: Sequence[Path]) -> str:

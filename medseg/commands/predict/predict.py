@@ -6,7 +6,7 @@ use it, here and on the floors below: the first scan is then answered sooner, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -141,13 +141,14 @@ def predict_with(
         kept = {case.id: _earlier_outcome(case, ledger, output) for case in cases if ledger.holds(case)}
         remaining = [case for case in cases if case.id not in kept]
         moved = _clear(ledger, remaining, ledger.of_others({case.id: files[case.id] for case in remaining}))
-        if (again := _replaced(ledger, cases, output)) is not None:  # the answers are still there
+        if (again := _replaced(ledger, cases, failed, output)) is not None:  # the answers are still there
             callback(Progress("predict", 0, len(cases), {"note": again}))
         outcomes = [*kept.values()]
         if remaining:
             with ledger.answering(remaining):
                 outcomes += answer(remaining, forms, ledger, callback)
         unanswered = [*failed, *(outcome.case.id for outcome in outcomes if outcome.problem is not None)]
+        remove_earlier(output, [Case(id, id, ()) for id in unanswered if ledger.knows(id)])
         moved += move_unanswered_aside(output, ledger.drop(unanswered))
         notes = [*moved, *scans.notes]
         notes += run_notes(predictors, options, cases, forms)
@@ -266,10 +267,10 @@ def _forms(predictor: Predictor, options: PredictOptions, cases: Sequence[Case],
     )
 
 
-def _replaced(ledger: PredictionLedger, cases: Sequence[Case], output: Path) -> str | None:
+def _replaced(ledger: PredictionLedger, cases: Sequence[Case], failed: Collection[str], output: Path) -> str | None:
     """Return a note on answers of an earlier run: which are replaced, and which stay; None where there are none."""
     again = {case.id for case in cases}.intersection(ledger.replaced)
-    stay = len(ledger.replaced) - len(again)
+    stay = len({*ledger.replaced} - again - {*failed})
     parts = [f"{counted(len(again), 'answer')} of an earlier run in {output} will be replaced"] if again else []
     if stay:
         stays = "stays" if stay == 1 else "stay"

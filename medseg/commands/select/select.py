@@ -19,11 +19,10 @@ from medseg.commands.select.questions import questions
 from medseg.commands.select.search import Search
 from medseg.commands.select.treated_answers import TreatedAnswers
 from medseg.core.errors import Cancelled, DataError, MedsegError, ModelError
-from medseg.core.files import atomic, scratch_folder
+from medseg.core.files import atomic, earlier_path, scratch_folder
 from medseg.core.names import shown_name
 from medseg.core.progress import Callback, silent
 from medseg.core.wording import counted, summary_line
-from medseg.delivery.answers.earlier import earlier_path
 from medseg.delivery.pages.page import Section
 from medseg.delivery.pages.selection_page import write_selection_page
 from medseg.evaluation.gain import DecidingMeasure

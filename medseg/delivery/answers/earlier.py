@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
+from medseg.core.files import earlier_path
 from medseg.core.wording import first_few
 from medseg.delivery.answers.instances import TABLE as OBJECTS_TABLE
 from medseg.delivery.answers.labels_file import NAME as LABELS_FILE
@@ -147,19 +147,3 @@ def _move(folder: Path, names: Iterable[str]) -> Path:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / name, target / name)
     return target
-
-
-def earlier_path(folder: Path, before: str = "", after: str = "") -> Path:
-    """Return a path in a folder that says by its name when it was kept, `earlier-DATE-TIME`, and that is not taken.
-
-    Args:
-        folder: the folder.
-        before: the beginning of its name.
-        after: the end of its name.
-    """
-    stem = f"{before}earlier-{datetime.now():%Y%m%d-%H%M%S}"
-    path, number = folder / f"{stem}{after}", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}{after}"
-    return path

@@ -162,6 +162,14 @@ class PredictionLedger:
         with self._lock:
             self._append({_FAILED: case.id})
 
+    def knows(self, case: str) -> bool:
+        """Return whether an earlier run, or this one, has answered a case.
+
+        Args:
+            case: its id.
+        """
+        return case in self._earlier_files or case in self.entries
+
     def drop(self, cases: Iterable[str]) -> list[Path]:
         """Forget the earlier answers to cases that have none now, and return the files of these that are there.
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from medseg import __version__
 from medseg.core.errors import DataError
-from medseg.core.files import content_hash, write_text
+from medseg.core.files import content_hash, earlier_path, write_text
 from medseg.core.json_text import parse_json
 from medseg.io.dicom.elements.uids import hide_uids
 from medseg.models.run_files import MANIFEST as NAME
@@ -186,7 +186,7 @@ def write_entry(folder: Path, command: str, entry: Entry) -> Path:
         others = read_entries(folder)
     except DataError:  # damaged, or somebody else's: what this command did should be known all the same
         others = {}
-        os.replace(folder / NAME, folder / f"manifest.earlier-{datetime.now():%Y%m%d-%H%M%S}.json")
+        os.replace(folder / NAME, earlier_path(folder, "manifest.", ".json"))
     return _write(folder, {**others, command: entry})
 
 

@@ -32,9 +32,10 @@ def beside_scans(folder: Path, scans: Mapping[str, Sequence[Path]], named: Colle
     """
     unused = _unused(folder, scans, named)
     used = {remove_name(split_suffix(path)[0], id) for id, paths in scans.items() for path in paths}
-    further = [path for role, path in unused if any(role_used and says(role, [role_used]) for role_used in used)]
+    channels = [role for role in used if role]
+    further = {path for role, path in unused if any(says(role, [channel]) for channel in channels)}
     others = [(role, path) for role, path in unused if path not in further]
-    entries = [(path.name, Why(_further(path), file=absolute(path))) for path in further]
+    entries = [(path.name, Why(_further(path), file=absolute(path))) for path in sorted(further)]
     return [*([(others[0][1].name, Why(_of_other_channels(others)))] if others else []), *entries]
 
 
@@ -46,12 +47,15 @@ def _unused(folder: Path, scans: Mapping[str, Sequence[Path]], named: Collection
     if container is None or not any(is_image(path) and absolute(path) not in used for path in container.iterdir()):
         return []  # of thousands of scans that are all used, none is asked for its kind
     stems = {stem: path for stem, path in images_by_stem(container)[0].items() if absolute(path) not in used}
-    parts_of = {stem: [*splits(stem), (split_channel(stem)[0], "")] for stem in stems}
-    return [
-        (next((rest for part, rest in parts if part in scans and rest), stem), stems[stem])
-        for stem, parts in parts_of.items()
-        if not names_labels(stem) and not shows_scans(stem) and not any(part in named for part, _ in parts)
-    ]
+    cases = {*scans, *named}
+    owners = {stem: _owner(stem, cases) for stem in stems if not names_labels(stem) and not shows_scans(stem)}
+    return [(role or stem, stems[stem]) for stem, (case, role) in owners.items() if case not in named]
+
+
+def _owner(stem: str, cases: Collection[str]) -> tuple[str, str]:
+    """Return the case that a name begins or ends with, and the rest of the name; the longest, and "" for none."""
+    pairs = [pair for pair in (*splits(stem), (split_channel(stem)[0], "")) if pair[0] in cases]
+    return max(pairs, key=lambda pair: len(pair[0]), default=("", ""))  # p10 and not p1 for p10_ct_2
 
 
 def _image_folders(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.core.case import CASE_COLUMNS, Case, Row, check_unique_ids, parse_row, read_rows
+from medseg.core.case import CASE_COLUMNS, NO_VALUE, Case, Row, check_unique_ids, parse_row, read_rows
 from medseg.core.errors import DataError, MedsegError
 from medseg.core.names import declared_path
 from medseg.core.wording import counted, first_few
@@ -21,8 +21,6 @@ NAME = "cases.csv"
 _LABEL_COLUMNS = ("label", "mask", "segmentation", "seg")
 _PATIENTS, _OF_PATIENTS = {"patient", "subject"}, {"id", "name", "number", "no", "nr", "code", "key"}
 """Words of columns that seem to name the patient: `PatientID`, `subject_id`; not `patient_age`."""
-_NONE = frozenset(("na", "n/a", "nan", "none", "null", "-"))
-"""What people and programs write where there is no file."""
 _MOST_SHOWN = 5
 
 
@@ -166,7 +164,7 @@ def _label_column(rows: list[Row], path: Path, roots: tuple[Path, Path]) -> str 
 def _value(row: Row, name: str) -> str:
     """Return what a row has in a column of files; empty where it says that there is none."""
     text = row.get(name, "")
-    return "" if text.strip().lower() in _NONE else text
+    return "" if text.strip().lower() in NO_VALUE else text
 
 
 def _names_files(rows: list[Row], name: str, roots: tuple[Path, Path]) -> bool:

@@ -44,7 +44,9 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
         used = {path for by_role in files.values() for path in by_role.values()} | {*chain(*further.values())}
         # images of no case, and labels whose names are misspelt: they look like images
         incomplete |= {
-            stem: f"there is no label of this name in {folder}" for stem, path in images.items() if path not in used
+            stem: Why(f"there is no label of this name in {folder}", "missing label")
+            for stem, path in images.items()
+            if path not in used
         }
         notes = [*sentences(problems | incomplete), *left_aside(files, roles)]
         return DataSet(folder, "files", roles.channel_names, None, cases, notes)

@@ -25,7 +25,9 @@ from medseg.io.layouts.file_names.split_words import COLUMNS, part_named, words_
 from medseg.io.layouts.file_names.words import words
 from medseg.io.layouts.split_folders import COLUMN
 
-_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme", "voc", "table", "nnunet", "msd", "bids", "dicom")
+_OF_LISTS = ("table", "nnunet", "msd", "bids", "dicom")
+"""Layouts that say themselves which cases there are to train on: only lists of all parts divide them."""
+_LAYOUTS = ("pairs", "folders", "files", "patterns", "labelme", "voc", *_OF_LISTS)
 _FOLDERS = ("", "splits", "split", "lists", "ImageSets")
 _SUFFIXES = (".txt", ".csv", ".lst")
 _TABLE_WORDS = frozenset(("split", "splits", "partition", "partitions"))
@@ -82,6 +84,9 @@ def with_split_lists(data: DataSet) -> DataSet:
     if said <= {"train", "trainval"}:
         note = f"{names} is not used as a split: it names {len(parts)} of {len(data.cases)} cases, and no list the rest"
         return replace(data, problems=[*data.problems, note]) if parts and unlisted else data
+    if data.layout in _OF_LISTS and (_numbers_folds(data.cases) or not said & {"train", "trainval"}):
+        note = f"{names} is not used as a split: the data set says itself which cases are trained on"
+        return replace(data, problems=[*data.problems, note]) if parts else data
     if not said & {"train", "trainval"}:  # a list of what to validate or to test on, and nothing else
         if len(parts) < sum(map(len, unknown.values())) or not unlisted:
             return data
@@ -99,11 +104,35 @@ def with_split_lists(data: DataSet) -> DataSet:
     return replace(data, cases=cases, problems=[*data.problems, *notes])
 
 
+def with_split_of(listed: Sequence[Case], data: DataSet) -> list[Case]:
+    """Return the cases of a table with the parts that they have in the split of a data set.
+
+    Cases that are in no list of it are left out, as `with_split_lists` does.
+
+    Args:
+        listed: the cases of the table of an earlier plan.
+        data: the data set, as it was found.
+    """
+    parts = {case.id: case.attributes[COLUMN] for case in data.cases if COLUMN in case.attributes}
+    if not parts or _has_split(listed):
+        return [*listed]
+    divided = [case for case in listed if case.id in parts or data.layout not in _LAYOUTS]
+    return [
+        replace(case, attributes={**case.attributes, COLUMN: parts[case.id]}) if case.id in parts else case
+        for case in divided
+    ]
+
+
 def _has_split(cases: Sequence[Case]) -> bool:
     """Return whether an attribute of a case names a part of a split already."""
     return any(
         name.lower() in COLUMNS and part_named(value) for case in cases for name, value in case.attributes.items()
     )
+
+
+def _numbers_folds(cases: Sequence[Case]) -> bool:
+    """Return whether a table numbers the folds of its cases."""
+    return any(case.attributes.get("fold", "").strip() for case in cases)
 
 
 def _vain(unknown: Mapping[str, Collection[str]]) -> Iterator[str]:

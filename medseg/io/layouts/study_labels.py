@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -109,19 +109,34 @@ def by_patient_id(cases: list[Case], patient_ids: Mapping[str, str]) -> tuple[li
     >>> [case.patient for case in by_patient_id(cases, {"a": "7", "b": "7", "c": "8"})[0]]
     ['a', 'a', 'c']
     """
+    known = {case.id: patient_ids[case.id].strip() for case in cases}
     groups: dict[str, list[str]] = {}
     for case in cases:
-        if patient_id := patient_ids[case.id].strip():
-            groups.setdefault(patient_id, []).append(case.patient)
-    first = {patient: group[0] for group in groups.values() if len({*group}) > 1 for patient in group}
-    if not first:
+        if known[case.id]:
+            groups.setdefault(known[case.id], []).append(case.patient)
+    first = _first_of_each(groups.values())
+    if all(first[patient] == patient for patient in first):
         return cases, []
-    if len(groups) == 1:
+    if len({*known.values()}) == 1:
         note = f"{len(cases)} studies have one PatientID, as anonymized ones do: each folder counts as a patient"
         return cases, [f"{note}; --patient-pattern or a column patient says which belong together"]
     cases = [replace(case, patient=first.get(case.patient, case.patient)) for case in cases]
     patients = len({case.patient for case in cases})
     return cases, [f"the {len(cases)} studies are of {patients} patients, by PatientID: one patient is in one fold"]
+
+
+def _first_of_each(groups: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Return {name: the first of all names that groups bring together with it}.
+
+    >>> _first_of_each([["b", "c"], ["a"], ["c", "d"]])
+    {'b': 'b', 'c': 'b', 'a': 'a', 'd': 'b'}
+    """
+    first: dict[str, str] = {}
+    for group in groups:
+        together = [first.get(name, name) for name in group]
+        first |= dict.fromkeys(group, together[0])
+        first = {name: together[0] if of_name in together else of_name for name, of_name in first.items()}
+    return first
 
 
 def _label_of(id: str, listing: Listing, separate: Mapping[str, list[Path]], choice: str | None) -> _Label:

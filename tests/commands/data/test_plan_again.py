@@ -125,4 +125,19 @@ def test_a_table_elsewhere_has_to_be_named_again(cases: Path) -> None:
     go(cases, replace=False, cases=cases / "list.csv")
     with pytest.raises(DataError, match=r"were named by the table list\.csv, and there is no such file in .*data"):
         go(cases)
-    assert go(cases, cases=cases / "list.csv").plan.data.channels == ["flair"]
+    rows = ["id,patient,flair,label", *(row.replace(",", f",q{n // 2},", 1) for n, row in enumerate(rows))]
+    (cases / "list.csv").write_text("\n".join(rows) + "\n")
+    made = go(cases, cases=cases / "list.csv")
+    assert made.plan.data.channels == ["flair"]
+    assert patients(made) == {"q0", "q1", "q2"}, "a table that is named is read as it is now"
+
+
+def test_a_split_that_is_found_later_holds_for_the_table(tmp_path: Path) -> None:
+    for number in range(1, 9):
+        draw(tmp_path / "data" / "images" / f"p{number}.png", 20)
+        draw_label(tmp_path / "data" / "labels" / f"p{number}.png")
+    assert go(tmp_path, replace=False).plan.data.cases == 8
+    (tmp_path / "data" / "train.txt").write_text("p1\np2\np3\np4\n")
+    (tmp_path / "data" / "test.txt").write_text("p5\np6\n")
+    made = go(tmp_path)
+    assert [row.split(",")[0] for row in made.cases_path.read_text().splitlines()[1:]] == ["p1", "p2", "p3", "p4"]

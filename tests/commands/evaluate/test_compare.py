@@ -95,6 +95,14 @@ def test_cases_that_a_single_other_file_leaves_out_are_named(folder: Path) -> No
     assert result.not_compared == {"b": "there is no prediction of this name"}
 
 
+def test_some_of_the_others_may_be_links_to_the_same_files(folder: Path) -> None:
+    (folder / "half" / "a.png").unlink()
+    (folder / "half" / "a.png").symlink_to(folder / "right" / "a.png")
+    options = EvaluateOptions(compare=[folder / "half"], output=folder / "scores")
+    result = evaluate(folder / "right", folder / "reference", ORGANS, options)
+    assert result.comparison["liver"]["dice"].difference.mean == pytest.approx((0 + 1 - 2 / 3) / 2)
+
+
 def test_a_file_is_not_compared_with_itself_in_its_folder(folder: Path) -> None:
     options = EvaluateOptions(compare=[folder / "right"])
     with pytest.raises(DataError, match=r"right/a\.png would be compared with itself"):

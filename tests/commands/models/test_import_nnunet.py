@@ -114,9 +114,9 @@ def test_one_name_for_several_data_sets_is_refused(tmp_path: Path) -> None:
 
 def test_options_that_would_have_no_effect_are_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "results")
-    with pytest.raises(PlanError, match=r"--data and --dataset-json are for a plans\.json"):
+    with pytest.raises(PlanError, match=r"--data and --dataset-json belong to a plans\.json"):
         import_nnunet(folder, tmp_path, ImportOptions(data=tmp_path, dataset_json=folder / "dataset.json"))
-    with pytest.raises(PlanError, match=r"--checkpoint is for trained models"):
+    with pytest.raises(PlanError, match=r"--checkpoint belongs to trained models"):
         import_nnunet(write_plans(tmp_path / "preprocessed"), tmp_path, ImportOptions(checkpoint="best"))
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "plans").exists()

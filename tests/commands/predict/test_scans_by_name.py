@@ -49,7 +49,7 @@ def named_scans(folder: Path, names: str, write_scans: WriteScans) -> None:
         ("p1/ct p1/t1 p2/t1", "p2: there is no ct; there is t1"),
         ("p1_ct p1_t1 p2_t1", "p2: there is no ct; there is t1"),
         ("p1_ct p1_t1 p2_ct p2-ct", "p2: p2-ct.nii.gz and p2_ct.nii.gz claim to be the ct of this one case; keep one"),
-        ("p1/ct p2/ct p2/CT", "p2: CT.nii.gz and ct.nii.gz claim to be the ct of this one case; keep one"),
+        ("p1_ct p1_t1 p2_ct ct-p2", "p2: ct-p2.nii.gz and p2_ct.nii.gz claim to be the ct of this one case; keep one"),
     ],
 )
 def test_a_case_that_cannot_be_answered_is_named_and_the_exit_code_tells(

@@ -6,7 +6,7 @@ import pytest
 from sets.layout_files import touch
 
 from medseg.core.errors import DataError
-from medseg.io.layouts.find import read_layout
+from medseg.io.layouts.find import find_cases, read_layout
 from medseg.planning.published import published_split
 
 
@@ -142,3 +142,19 @@ def test_lists_that_divide_nothing_are_no_split(tmp_path: Path, files: dict[str,
     for name, text in files.items():
         (folder / name).write_text(text)
     assert split_of(folder) == {"a": "", "b": ""}
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_table_is_divided_by_lists_of_all_parts_alone_and_not_where_it_numbers_folds(
+    tmp_path: Path, fold: bool
+) -> None:
+    touch(tmp_path, *(f"{kind}/{name}.nii" for kind in ("i", "l") for name in "abc"))
+    rows = [f"{name},i/{name}.nii,l/{name}.nii" + ",1" * fold for name in "abc"]
+    (tmp_path / "cases.csv").write_text("\n".join(["id,image,label" + ",fold" * fold, *rows]) + "\n")
+    (tmp_path / "test.txt").write_text("c\n")
+    data = find_cases(tmp_path)
+    assert not any("split" in case.attributes for case in data.cases)
+    assert any("test.txt is not used as a split" in text for text in data.problems)
+    (tmp_path / "train.txt").write_text("a\nb\n")
+    divided = [case.attributes.get("split") for case in find_cases(tmp_path).cases]
+    assert divided == ([None] * 3 if fold else ["train", "train", "test"])

@@ -10,8 +10,10 @@ import pytest
 from dicom.builders import ramp, save, uid, write_series
 from dicom.label_builders import box, grid, rtstruct, seg
 
+from medseg.core.case import Case
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases, is_data_set
+from medseg.io.layouts.study_labels import by_patient_id
 from medseg.io.load import load_case
 from medseg.plans.sections.reading import Reading
 
@@ -162,10 +164,26 @@ def test_studies_of_one_patient_id_are_one_patient_who_is_not_named(tmp_path: Pa
     assert not any("4711" in text for text in data.problems)
 
 
+@pytest.mark.parametrize(
+    ("patients", "ids", "expected"),
+    [
+        ("abcd", "AA__", "aacd"),
+        ("aabc", "XYYX", "aaaa"),  # a folder of two studies brings two identifiers together
+        ("ab0b", "XX_Y", "aa0a"),
+    ],
+)
+def test_identifiers_and_folders_are_followed_to_the_end(patients: str, ids: str, expected: str) -> None:
+    cases = [Case(str(number), patient, ()) for number, patient in enumerate(patients)]
+    found, _ = by_patient_id(cases, {str(number): id.strip("_") for number, id in enumerate(ids)})
+    assert "".join(case.patient for case in found) == expected
+
+
 def test_one_patient_id_for_all_says_nothing(tmp_path: Path) -> None:
     for name in ("s1", "s2"):
         study(tmp_path / name / "ct", name, PatientID="ANONYMOUS")
         contours(tmp_path / name / "rs" / "x.dcm", name)
     data = find_cases(tmp_path)
     assert [case.patient for case in data.cases] == ["s1", "s2"]
+    cases, notes = by_patient_id(data.cases, {"s1": "A", "s2": ""})
+    assert (cases, notes) == (data.cases, [])
     assert any("2 studies have one PatientID" in text for text in data.problems)

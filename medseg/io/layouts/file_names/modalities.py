@@ -17,7 +17,7 @@ _SEQUENCES = {
     **dict.fromkeys(("pdw", "adc", "swi", "dce", "bold", "asl", "tof", "mra"), ""),
 }
 """Words for sequences of MR -> the sequence; "" for the word itself."""
-_CONTRAST = frozenset(("ce", "gd", "c", "km", "post", "contrast"))
+_CONTRAST = frozenset(("ce", "gd", "km", "post", "contrast"))
 """Words beside T1 for a contrast agent."""
 _SHORT = 2
 """Words of so few letters may be anything (`pt_01` is a patient), unless a name ends in them (`p1_pt` is PET)."""
