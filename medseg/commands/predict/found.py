@@ -27,7 +27,7 @@ class FoundScans:
         failed: {name: why it cannot be segmented}.
         facts: {case: {column: text}} of the user's table.
         notes: sentences on what is left out, and on what the table lacks.
-        passed_over: scans that could be read, and do not lie where the others do.
+        passed_over: scans that could be read, and whose names or places are unlike those of the others.
     """
 
     cases: list[Case]

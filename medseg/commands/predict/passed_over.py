@@ -42,8 +42,9 @@ class PassedOver:
             command: answers them; empty where none is known.
         """
         path = printable(str(self.path))
-        were, they = ("was", "it does") if self.scans == 1 else ("were", "they do")
-        why = f"{were} passed over, as {they} not lie where the answered scans do"
+        wordings = ("was", "its name or place is"), ("were", "their names or places are")
+        were, they = wordings[self.scans != 1]
+        why = f"{were} passed over, as {they} unlike those of the answered scans"
         return f"{counted(self.scans, 'scan')} in {path} {why}: {command or f'give {path} by itself'}"
 
 

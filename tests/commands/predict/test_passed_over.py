@@ -41,7 +41,7 @@ def test_folders_of_patients_beside_a_scan_that_has_none_are_counted(tmp_path: P
     assert [case.id for case in find_scans(scans, ("image",))[0]] == ["p3"]
     (entry, other), notes = found_in(scans)
     assert (entry, other, notes) == (PassedOver(scans / "p1", 1), PassedOver(scans / "p2", 1), [])
-    told = f"1 scan in {scans / 'p1'} was passed over, as it does not lie where the answered scans do: "
+    told = f"1 scan in {scans / 'p1'} was passed over, as its name or place is unlike those of the answered scans: "
     assert entry.told("do") == f"{told}do"
     assert entry.told() == f"{told}give {scans / 'p1'} by itself"
 
@@ -79,7 +79,7 @@ def test_the_summary_counts_them_and_its_command_answers_them(
     out = capsys.readouterr().out
     assert "2 scans segmented in" in out
     assert ", 3 passed over;" in out
-    told = "warning: 3 scans in scans/more scans were passed over, as they do not lie where the answered scans do: "
+    told = "warning: 3 scans in scans/more scans were passed over, as their names or places are unlike those of the answered scans: "
     (command,) = [line.removeprefix(told) for line in out.splitlines() if line.startswith(told)]
     page = Path("out/index.html").read_text()
     assert "3 scans in more scans were passed over" in page
