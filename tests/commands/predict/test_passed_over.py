@@ -79,7 +79,8 @@ def test_the_summary_counts_them_and_its_command_answers_them(
     out = capsys.readouterr().out
     assert "2 scans segmented in" in out
     assert ", 3 passed over;" in out
-    told = "warning: 3 scans in scans/more scans were passed over, as their names or places are unlike those of the answered scans: "
+    told = "warning: 3 scans in scans/more scans were passed over, as their names or places are unlike "
+    told += "those of the answered scans: "
     (command,) = [line.removeprefix(told) for line in out.splitlines() if line.startswith(told)]
     page = Path("out/index.html").read_text()
     assert "3 scans in more scans were passed over" in page
