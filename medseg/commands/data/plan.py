@@ -145,9 +145,8 @@ def plan(
     notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    # a scan that nobody annotated is no failure: it stays a note; a label that is listed and not there is one
-    left_out = left_out_by_layout(notes)
-    lost = {id: left for id, left in left_out.items() if left.kind != "missing label" or left.file is not None}
+    # a scan that nobody annotated is no failure: it stays a note
+    lost = {id: left for id, left in left_out_by_layout(notes).items() if left.kind != "missing label"}
     failed = {id: left.why for id, left in lost.items()} | fingerprint.problems
     notes = [note for note in notes if note not in lost.values()]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, failed)

@@ -58,6 +58,7 @@ VERBS_OF_FOLDER = {
 OTHERS = {
     "cli/app.py": "--version",
     "commands/crossval/folds.py": "--nthreads",  # of dask worker
+    "commands/select/select.py": "--plan",  # of medseg crossval, whose whole command its hints are
     "cli/parsing/other_tools.py": " ".join(  # their own
         option for options in OTHER_OPTIONS.values() for option in options if option.startswith("--")
     )
