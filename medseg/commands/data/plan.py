@@ -38,6 +38,8 @@ from medseg.plans.schema import Plan
 
 _NO_EXAMPLES = ("spacing", "shape", "intensity", "saturation", "empty channel")
 """Findings on cases that are no example of what scans are like."""
+_NO_FAILURES = ("missing label", "ambiguous")
+"""Kinds of cases left out that stay notes: scans that nobody annotated, and what a folder leaves open."""
 _LIKE_CT = -50.0
 """A structure with values this low looks like CT: MR is not negative, fat in CT is around -100 HU."""
 
@@ -145,8 +147,7 @@ def plan(
     notes += [*of_networks, *note_on_rate(made.training)]
     notes += unlearnable(folds, cases, fingerprint.structures_of(labels))
     notes += warnings_in_short(findings, folder)
-    # a scan that nobody annotated is no failure: it stays a note
-    lost = {id: left for id, left in left_out_by_layout(notes).items() if left.kind != "missing label"}
+    lost = {id: left for id, left in left_out_by_layout(notes).items() if left.kind not in _NO_FAILURES}
     failed = {id: left.why for id, left in lost.items()} | fingerprint.problems
     notes = [note for note in notes if note not in lost.values()]
     return PlanResult(made, path, cases_path(path), splits_path(path), notes, failed)
