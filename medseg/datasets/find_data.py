@@ -16,7 +16,7 @@ from medseg.datasets.label_options import apply_label_options
 from medseg.io.dicom.elements.options import DicomOptions
 from medseg.io.layouts.dataset import DataSet, LeftOut, Naming, assign_patients
 from medseg.io.layouts.find import find_cases
-from medseg.io.layouts.split_lists import with_split_of
+from medseg.io.layouts.split_lists import is_test_case, with_split_of
 from medseg.planning.annotation import check_annotated_names
 
 _OF_FILES = ("images", "labels", "cases", "series")
@@ -80,12 +80,14 @@ def find_data(folder: Path, options: DataOptions, table: Path | None = None, lef
         listed = with_split_of(listed, data_set)
         ids = {case.id for case in listed}
         cases = [*listed, *(case for case in cases if case.id in left_out and case.id not in ids)]
-        others = sorted(known - {case.id for case in cases})
+    left_out_ids = {problem.id for problem in problems if isinstance(problem, LeftOut)}
+    excluded = read_ids(options.exclude, known | left_out_ids) if options.exclude is not None else set()
+    if table is not None and table.exists():
+        wanted = {case.id for case in data_set.cases if not is_test_case(case)}
+        others = sorted(wanted - {case.id for case in cases} - excluded)
         lacks = f"; it lacks {counted(len(others), 'case')} of the folder: {first_few(others)}" if others else ""
         problems = [*problems, f"the cases are those of {table}{lacks}; delete it to have the folder searched again"]
     if options.exclude is not None:
-        left_out_ids = {problem.id for problem in problems if isinstance(problem, LeftOut)}
-        excluded = read_ids(options.exclude, known | left_out_ids)
         cases = [case for case in cases if case.id not in excluded]
         if not cases:
             raise DataError(

@@ -111,7 +111,7 @@ def plan(
     tried_again = earlier.data.left_out if earlier else ()
     data_set = find_data(folder, options.data, table if same_names else None, tried_again)
     data_set, published = _published(data_set, options.splits)
-    if options.splits == "auto" and options.validation is None and (published is None or not published.val):
+    if _may_number_folds(options, published):
         numbered_folds(data_set.cases)  # refuses a column that numbers no folds: before all scans are read
     orientation: Literal["canonical", "stored"] = "stored" if options.orientation == "stored" else "canonical"
     with open_engine(options.cluster, callback) as engine:
@@ -271,6 +271,11 @@ def _published(data_set: DataSet, kind: str) -> tuple[DataSet, PublishedSplit | 
     return replace(data_set, cases=cases, problems=[*data_set.problems, note]), split
 
 
+def _may_number_folds(options: PlanOptions, published: PublishedSplit | None) -> bool:
+    """Return whether a column of numbers decides the folds: no option does, and no published part for validation."""
+    return options.splits == "auto" and options.validation is None and (published is None or not published.val)
+
+
 def _folds(
     cases: list[Case], structures: Mapping[str, Collection[str]], options: PlanOptions, published: PublishedSplit | None
 ) -> tuple[list[Fold], str]:
@@ -279,7 +284,7 @@ def _folds(
         return share_split(cases, structures, options.validation)
     if options.splits == "nnunet":
         return nnunet_splits([case.id for case in cases]), "nnU-Net's five folds"
-    if options.splits != "grouped" and (published is None or not published.val) and (own := numbered_folds(cases)):
+    if _may_number_folds(options, published) and (own := numbered_folds(cases)):
         return own
     if published is not None:
         return published_folds(published, cases, structures)

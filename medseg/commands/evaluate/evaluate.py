@@ -142,17 +142,7 @@ def _evaluate(
         notes=tuple(dict.fromkeys((*notes, *settled.notes, *predictions.notes, *references.notes, *summary.notes))),
     )
     for path, sides_of_other in other_sides:
-        other_answers, of_other = read_labels_file(folder_of(path)), options
-        if other_answers is not None:  # which says what their values mean
-            of_other = replace(options, prediction_threshold=None, prediction_map=())
-        other_pairs = _pairs(*sides_of_other, of_other, reading)  # references are read alike whatever they judge
-        other_pairs = name_segments(other_pairs, labels, options.segments, options.overlaps).pairs
-        other_pairs, of_values = with_values_of(other_pairs, labels, other_answers, folder_of(path))
-        of_values = (*of_values, *used_for_others(options, path, other_answers))
-        other = _score(other_pairs, sides_of_other, labels, scoring, True, scorer)
-        similar = result.similar | _similar_pairs(other_pairs, sides_of_other[1])
-        compared = (*result.compared, Compared.of(summary, other, path))
-        result = replace(result, compared=compared, similar=similar, notes=(*result.notes, *of_values))
+        result = _with_comparison(result, path, sides_of_other, options, reading, scoring, scorer)
     folder = options.output or folder_of(prediction)
     scans = [(pair, references.scans.get(pair.case)) for pair in pairs]
     earlier = [folder / name for name in SCORES if (folder / name).is_file()]
@@ -163,6 +153,42 @@ def _evaluate(
     write_evaluation_manifest(folder, clock, options, (prediction, reference), pairs, result.failed, files)
     write_readme(folder, "answers")
     return replace(result, files=files, scans=dict(references.scans), replaced=replaced)
+
+
+def _with_comparison(
+    result: Evaluation,
+    path: Path,
+    sides: tuple[Side, Side],
+    options: EvaluateOptions,
+    reading: Reading,
+    scoring: Scoring,
+    scorer: _Scorer,
+) -> Evaluation:
+    """Return an evaluation with a comparison with other predictions of the same cases.
+
+    Args:
+        result: the evaluation so far.
+        path: file or folder of the others.
+        sides: their files, and the references, under the names of the cases in the evaluation.
+        options: of the command.
+        reading: how references are read: alike, whatever they judge.
+        scoring: measures and rules.
+        scorer: scores the pairs.
+    """
+    answers, summary = read_labels_file(folder_of(path)), result.summary
+    notes = used_for_others(options, path, answers)
+    if answers is not None:  # which says what their values mean
+        options = replace(options, prediction_threshold=None, prediction_map=())
+    pairs = name_segments(_pairs(*sides, options, reading), result.labels, options.segments, options.overlaps).pairs
+    pairs, of_values = with_values_of(pairs, result.labels, answers, folder_of(path))
+    other = _score(pairs, sides, result.labels, scoring, True, scorer)
+    of_files = [note for note in other.notes if note not in summary.notes]  # references are those of the evaluation
+    return replace(
+        result,
+        compared=(*result.compared, Compared.of(summary, other, path)),
+        similar=result.similar | _similar_pairs(pairs, sides[1]),
+        notes=(*result.notes, *of_values, *notes, *of_files),
+    )
 
 
 def _pairs(predictions: Side, references: Side, options: EvaluateOptions, reading: Reading) -> list[Pair]:

@@ -76,7 +76,8 @@ def refuse_same_files(predictions: Side, others: Sequence[Side]) -> None:
         both = [(predictions.files[id], other.files[id]) for id in predictions.files.keys() & other.files.keys()]
         there = [(file, of_other) for file, of_other in both if file.exists() and of_other.exists()]
         if there and all(file.samefile(of_other) for file, of_other in there):
-            refuse_same(*there[0][:1], [there[0][1]])
+            file, of_other = there[0]
+            refuse_same(file, [of_other])
 
 
 def refuse_itself(prediction: Path, reference: Path) -> None:

@@ -40,16 +40,16 @@ def reading_of_references(answers: Answers | None, options: EvaluateOptions) -> 
     base = answers.reading if answers else AS_STORED
     if options.reading is not None:
         return options.reading, []
+    if options.resample_labels:
+        base = base.model_copy(update={"resample_labels": True})
     said = reading_from_options(DataOptions(threshold=options.threshold, map=options.map))
-    replaced = {key: getattr(said, key) for key in _OF_VALUES if said != AS_STORED}
-    notes = []
-    if replaced and any(getattr(base, key) != getattr(AS_STORED, key) for key in _OF_VALUES):
-        what = {key: getattr(base, key) for key in _OF_VALUES if getattr(base, key) != getattr(AS_STORED, key)}
-        notes = [
-            f"--map or --threshold is used in place of what {NAME} says of the values in references: "
-            + ", ".join(f"{key} {_key_shown(value)}" for key, value in what.items())
-        ]
-    return base.model_copy(update=replaced | ({"resample_labels": True} if options.resample_labels else {})), notes
+    if said == AS_STORED:
+        return base, []
+    shown = [
+        f"{key} {_key_shown(getattr(base, key))}" for key in _OF_VALUES if getattr(base, key) != getattr(AS_STORED, key)
+    ]
+    note = f"--map or --threshold is used in place of what {NAME} says of the values in references: {', '.join(shown)}"
+    return base.model_copy(update={key: getattr(said, key) for key in _OF_VALUES}), [note] * bool(shown)
 
 
 def _key_shown(value: object) -> str:

@@ -42,9 +42,9 @@ class PassedOver:
             command: answers them; empty where none is known.
         """
         path = printable(str(self.path))
-        wordings = ("was", "its name or place is"), ("were", "their names or places are")
-        were, they = wordings[self.scans != 1]
-        why = f"{were} passed over, as {they} unlike those of the answered scans"
+        one = self.scans == 1
+        why = "was passed over, as its name or place is" if one else "were passed over, as their names or places are"
+        why += " unlike those of the answered scans"
         return f"{counted(self.scans, 'scan')} in {path} {why}: {command or f'give {path} by itself'}"
 
 

@@ -130,6 +130,15 @@ def _has_split(cases: Sequence[Case]) -> bool:
     )
 
 
+def is_test_case(case: Case) -> bool:
+    """Return whether an attribute of a case says that it is for testing.
+
+    Args:
+        case: the case.
+    """
+    return any(name.lower() in COLUMNS and part_named(value) == "test" for name, value in case.attributes.items())
+
+
 def _numbers_folds(cases: Sequence[Case]) -> bool:
     """Return whether a table numbers the folds of its cases."""
     return any(case.attributes.get("fold", "").strip() for case in cases)

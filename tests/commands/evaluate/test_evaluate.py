@@ -432,6 +432,10 @@ def test_a_side_that_does_not_say_where_it_lies_is_noted(tmp_path, save_nifti, s
     result = evaluate(tmp_path / "pred", tmp_path / "ref", ORGANS)
     [note] = result.notes
     assert note.startswith(f"a: {tmp_path / 'ref/a.png'} does not say where its voxels lie: ")
+    save_picture(tmp_path / "other/a.png", REFERENCE[0])
+    options = EvaluateOptions(compare=[tmp_path / "pred"], output=tmp_path / "scores")
+    assert evaluate(tmp_path / "other", tmp_path / "ref", ORGANS).notes == ()
+    assert evaluate(tmp_path / "other", tmp_path / "ref", ORGANS, options).notes == (note,), "of those compared with"
 
 
 def test_scoring_options_are_checked(folders):
