@@ -31,7 +31,7 @@ def flags(address):
             start, end = (int(part, 16) for part in first.split("-"))
             inside = start <= address < end
 tensor = torch.ones(1 << 26)  # 256 MB, more than was taken before
-large = os.path.exists("/proc/self/smaps") and "hg" in flags(tensor.data_ptr() + tensor.nbytes // 2)  # asked for large pages
+large = os.path.exists("/proc/self/smaps") and "hg" in flags(tensor.data_ptr() + tensor.nbytes // 2)
 kept = {name: os.environ.get(name) for name in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
 print(json.dumps({**kept, "again": again, "large": large}))
 """
