@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from medseg.core.errors import DataError
 from medseg.core.wording import first_few
 from medseg.io.layouts.dataset import DataSet, Naming, Why, sentences
 from medseg.io.layouts.file_names.names import images_by_stem
-from medseg.io.layouts.file_names.roles import Files, Roles, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.roles import Files, Further, cases_of, left_aside, settle_roles, unclear_cases
 from medseg.io.layouts.file_names.similar_names import match_similar, pairing_note
 from medseg.io.layouts.file_names.words import SEPARATORS, chunks, names_labels, remove_name, splits
 
@@ -39,7 +39,7 @@ def read_flat_folder(folder: Path, naming: Naming) -> DataSet | None:
     roles = settle_roles(files, naming, folder) if files else None
     if roles is not None:
         cases, incomplete = cases_of(files, roles)
-        unclear = _unclear(files, further, roles)
+        unclear = unclear_cases(files, further, roles)
         cases, incomplete = [case for case in cases if case.id not in unclear], incomplete | unclear
         used = {path for by_role in files.values() for path in by_role.values()} | {*chain(*further.values())}
         # images of no case, and labels whose names are misspelt: they look like images
@@ -82,34 +82,14 @@ def files_for_channels(stems: dict[str, Path], channels: Sequence[str]) -> dict[
     return files
 
 
-def two_files(what: str, paths: Sequence[Path]) -> Why:
-    """Return why a case is left out of which several files claim to be the same.
-
-    Args:
-        what: the channel, or the role; empty for a file that is called as the case.
-        paths: the files.
-    """
-    names = " and ".join(path.name for path in paths)
-    return Why(f"{names} claim to be the {what or 'image'} of this one case; keep one")
-
-
-def _unclear(files: Files, further: Mapping[tuple[str, str], Sequence[Path]], roles: Roles) -> dict[str, Why]:
-    """Return {case: why} of the cases with two files for a channel; of other files, any may be the one not used."""
-    return {
-        case: two_files(role, [files[case][role], *paths])
-        for (case, role), paths in further.items()
-        if role in roles.channels
-    }
-
-
-def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> tuple[Files, dict[tuple[str, str], list[Path]]]:
+def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> tuple[Files, Further]:
     """Return the files by case and role, and further files of the same case and role: `p1-ct` beside `p1_ct`.
 
     Both are empty where names do not begin or end with a word for labels. The id of a case is the name of its label
     file without that word.
     """
     files: Files = {}
-    further: dict[tuple[str, str], list[Path]] = {}
+    further: Further = {}
     for stem, path in labels.items():
         case, label_word = _case_and_word(stem, labels)
         if not case or label_word in files.get(case, {}):

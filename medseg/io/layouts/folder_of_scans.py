@@ -10,9 +10,10 @@ from medseg.io.formats.table import FORMATS, split_suffix
 from medseg.io.layouts.case_folders import files_of_folders
 from medseg.io.layouts.file_names.modalities import kinds_named, may_be, says
 from medseg.io.layouts.file_names.names import Group, channel_files, group_by_case, images_by_stem, split_channel
+from medseg.io.layouts.file_names.roles import two_files
 from medseg.io.layouts.file_names.words import chunks, names_images, names_labels, splits
 from medseg.io.layouts.find import found_in
-from medseg.io.layouts.flat_folder import files_for_channels, two_files
+from medseg.io.layouts.flat_folder import files_for_channels
 from medseg.io.layouts.pairs import IMAGES, LABELS
 from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
@@ -205,8 +206,10 @@ def _in_folders_or_bids(folder: Path, channels: Sequence[str]) -> tuple[Files, d
     Returns:
         {case: files in the order of the channels}, and {case: why it is left out}.
     """
-    roles = scans_of_bids(folder)
-    roles, problems = (roles, {}) if roles else files_of_folders(folder)
+    of_subjects = scans_of_bids(folder)
+    if of_subjects:
+        return _by_role(of_subjects, channels)
+    roles, problems = files_of_folders(folder)
     files, incomplete = _by_role({case: [*by_role.items()] for case, by_role in roles.items()}, channels)
     return files, problems | incomplete
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from medseg.io.layouts.file_names.words import further_mask, names_labels
 
 Files = dict[str, dict[str, Path]]
 """The files of each case by their role."""
+
+Further = dict[tuple[str, str], list[Path]]
+"""(case, role) -> files of which the name says the same as of one in `Files`."""
 
 _MOST_SHOWN = 12
 _NUMBERED = re.compile(r"\d{4}")
@@ -105,6 +108,32 @@ def cases_of(files: Files, roles: Roles) -> tuple[list[Case], dict[str, str]]:
         else:
             cases.append(Case(id, id, tuple(by_role[role] for role in roles.channels), label))
     return cases, problems
+
+
+def unclear_cases(files: Files, further: Further, roles: Roles) -> dict[str, Why]:
+    """Return {case: why} of the cases with two files for a role that is used; of others, any may be the one not used.
+
+    Args:
+        files: {case: {role: file}}.
+        further: the files beyond the one of each case and role.
+        roles: the roles that are used.
+    """
+    used = {*roles.channels, roles.label}
+    return {
+        case: two_files(role, [files[case][role], *paths]) for (case, role), paths in further.items() if role in used
+    }
+
+
+def two_files(what: str, paths: Sequence[Path]) -> Why:
+    """Return why a case is left out of which several files claim to be the same.
+
+    Args:
+        what: the channel, or the role; empty for a file that is called as the case.
+        paths: the files.
+    """
+    alike = len({path.name for path in paths}) < len(paths)
+    names = " and ".join(str(path) if alike else path.name for path in paths)
+    return Why(f"{names} claim to be the {what or 'image'} of this one case; keep one")
 
 
 def left_aside(files: Files, roles: Roles) -> list[str]:

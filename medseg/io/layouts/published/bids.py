@@ -6,7 +6,6 @@ Names follow the Brain Imaging Data Structure 1.10: entities `key-value` in a fi
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from medseg.core.errors import DataError
 from medseg.core.labels import Labels
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DataSet, Naming, sentences
-from medseg.io.layouts.file_names.roles import Files, Roles, cases_of, left_aside, settle_roles
+from medseg.io.layouts.file_names.roles import Files, Further, Roles, cases_of, left_aside, settle_roles, unclear_cases
 from medseg.io.layouts.file_names.words import names_labels
 from medseg.io.values.class_names import read_index_table
 
@@ -83,9 +82,10 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
         return None
     labels = [file for file in files if file.is_label]
     images = _raw_or_derived([file for file in files if not file.is_label])
-    by_case = _by_role(images) if images else {}
-    for case, label_roles in _by_role(labels).items():
-        by_case.setdefault(case, {}).update(label_roles)
+    by_case, further = _first_and_further(_by_role(images))
+    label_roles, further_labels = _first_and_further(_by_role(labels))
+    for case, by_role in label_roles.items():
+        by_case.setdefault(case, {}).update(by_role)
     if not labels:
         raise DataError(
             f"{folder} is laid out as BIDS, but holds no label file.",
@@ -97,6 +97,8 @@ def read_bids(folder: Path, naming: Naming) -> DataSet | None:
     if not naming.images:
         _refuse_runs(roles, folder)
     cases, problems = cases_of(by_case, roles)
+    unclear = unclear_cases(by_case, further | further_labels, roles)
+    cases, problems = [case for case in cases if case.id not in unclear], problems | unclear
     subjects = {file.case: f"sub-{file.entities['sub']}" for file in files}
     cases = [replace(case, patient=subjects[case.id]) for case in cases]
     notes = [*sentences(problems), *left_aside(by_case, roles)]
@@ -139,8 +141,8 @@ def bids_files(folder: Path) -> list[BidsFile]:
     return files
 
 
-def scans_of_bids(folder: Path) -> Files:
-    """Return the images of each case that are not labels, by role."""
+def scans_of_bids(folder: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Return the images of each case that are not labels, with their roles; a role may stand there twice."""
     return _by_role(_raw_or_derived([file for file in bids_files(folder) if not file.is_label]))
 
 
@@ -161,21 +163,32 @@ def _raw_or_derived(images: list[BidsFile]) -> list[BidsFile]:
     return [file for file in images if not file.pipeline] or images
 
 
-def _by_role(files: list[BidsFile]) -> Files:
-    """Return the files by case and role, in the shortest form of roles that gives each file of a case its own."""
+def _by_role(files: list[BidsFile]) -> dict[str, list[tuple[str, Path]]]:
+    """Return the files by case with their roles, in the shortest form that gives most of them one of their own.
+
+    A role stands there twice where no form does: `sub-01_T1w.nii` beside `sub-01_T1w.nii.gz`.
+    """
     role_forms = (
         lambda file: file.role(full=False),
         lambda file: file.role(full=True),
         lambda file: f"{file.pipeline}/{file.role(full=True)}",
     )
-    for role_of in role_forms:
-        counts = Counter((file.case, role_of(file)) for file in files)
-        if max(counts.values(), default=0) <= 1:
-            break
-    by_case: Files = {}
+    role_of = max(role_forms, key=lambda form: len({(file.case, form(file)) for file in files}))  # the first of equals
+    by_case: dict[str, list[tuple[str, Path]]] = {}
     for file in files:
-        by_case.setdefault(file.case, {})[role_of(file)] = file.path
+        by_case.setdefault(file.case, []).append((role_of(file), file.path))
     return by_case
+
+
+def _first_and_further(by_case: dict[str, list[tuple[str, Path]]]) -> tuple[Files, Further]:
+    """Return the first file of each case and role, and those beyond it."""
+    files: Files = {}
+    further: Further = {}
+    for case, pairs in by_case.items():
+        for role, path in pairs:
+            if files.setdefault(case, {}).setdefault(role, path) != path:
+                further.setdefault((case, role), []).append(path)
+    return files, further
 
 
 def _declared(folder: Path, files: Files, roles: Roles) -> Labels | None:

@@ -6,6 +6,7 @@ from sets.layout_files import files_of, touch
 from medseg.core.errors import DataError
 from medseg.io.layouts.dataset import Naming
 from medseg.io.layouts.find import find_cases
+from medseg.io.layouts.folder_of_scans import look_through
 
 
 def raw(subject: str, *suffixes: str, session: str = "") -> list[str]:
@@ -93,3 +94,26 @@ def test_bids_without_labels(tmp_path):
     touch(tmp_path, *raw("1", "T1w"))
     with pytest.raises(DataError, match="laid out as BIDS, but holds no label file"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("twice", ["sub-1/anat/sub-1_T1w.nii", "sub-1/other/sub-1_T1w.nii.gz"])
+def test_two_files_that_are_one_scan_leave_their_case_out_by_name(tmp_path, twice):
+    for subject in ("1", "2"):
+        touch(tmp_path, *raw(subject, "T1w"), *derived("manual", subject, "dseg"))
+    touch(tmp_path, twice)
+    data = find_cases(tmp_path)
+    assert [case.id for case in data.cases] == ["sub-2"]
+    assert "claim to be the T1w of this one case" in data.problems[0]
+    assert "sub-1_T1w.nii" in data.problems[0]
+    scans, problems = look_through(tmp_path, ["T1w"])
+    assert [*scans] == ["sub-2"]
+    assert "claim to be the T1w" in problems["sub-1"]
+
+
+def test_two_files_that_are_one_label_leave_their_case_out_by_name(tmp_path):
+    for subject in ("1", "2"):
+        touch(tmp_path, *raw(subject, "T1w"), *derived("manual", subject, "dseg"))
+    touch(tmp_path, "derivatives/manual/sub-1/anat/sub-1_dseg.nii")
+    data = find_cases(tmp_path)
+    assert [case.id for case in data.cases] == ["sub-2"]
+    assert "claim to be the dseg" in data.problems[0]
