@@ -18,6 +18,7 @@ from medseg.models.run_files import FoldFolder
 
 SCHEMA_VERSION = 1
 _LEFT_OUT_WHEN_NONE = {
+    "epochs",
     "encoder_weights",
     "schedule",
     "changes",
@@ -165,6 +166,7 @@ class RunRecord(_Part):
         configuration: the configuration of the plan.
         fold: a number, or `all`.
         steps: number of optimizer steps, in all.
+        epochs: what `--epochs` said when the run began.
         budget_seconds: wall-clock time that the run was given; None where steps were given.
         repeat_with: options of `medseg train` that repeat the run exactly; None where no single command does.
         overrides: what `--set` said when the run began.
@@ -196,6 +198,7 @@ class RunRecord(_Part):
     configuration: str | None = None
     fold: str | None = None
     steps: int | None = None
+    epochs: float | None = None
     budget_seconds: float | None = None
     repeat_with: str | None = None
     overrides: list[str] | None = None

@@ -139,6 +139,8 @@ def asked_otherwise(fold: FoldFolder, planned: Plan, options: TrainOptions) -> l
     begun_with = next((change.old for change in record.changes or () if change.key == "steps"), record.steps)
     if options.steps not in (None, begun_with):
         texts.append(f"it has {counted(record.steps or 0, 'step')}, not {options.steps}")
+    if options.epochs not in (None, record.epochs):
+        texts.append(f"it has {counted(record.steps or 0, 'step')}, which --epochs {options.epochs:g} does not change")
     started = None if record.init is None else record.init.asked
     if options.init is not None and str(options.init) != started:
         texts.append(f"it started from {started or 'random weights'}, not from {options.init}")

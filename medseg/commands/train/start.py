@@ -153,6 +153,7 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         configuration=run.configuration,
         fold=run.files.fold,
         steps=setup.course.steps,
+        epochs=options.epochs,
         budget_seconds=options.budget_seconds,
         repeat_with=shlex.join([*_names(job), "--steps", str(setup.course.steps), *words_to_repeat(options)]),
         overrides=options.overrides,

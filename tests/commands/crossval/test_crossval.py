@@ -102,6 +102,9 @@ def test_what_is_asked_of_begun_folds_in_vain_is_noted(copy: Path) -> None:
     assert text.startswith(f"{copy / RUN / 'fold_0'} goes on as it was begun: it has 2 steps, not 3; ")
     assert "it started from random weights, not from other/model" in text
     assert "training.learning_rate is 0.01 in the run, 0.001 as asked now" in text
+    del notes[:]
+    go(copy, note, steps=None, epochs=3)
+    assert "it has 2 steps, which --epochs 3 does not change" in notes[0]
 
 
 def test_a_stopped_one_goes_on_and_ends_as_one_that_was_not_stopped(done: Path, tmp_path: Path) -> None:
