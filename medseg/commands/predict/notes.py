@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from medseg.commands.predict.judged import judged_notes
 from medseg.commands.predict.options import PredictOptions
 from medseg.core.case import Case
 from medseg.delivery.answers.answer import Forms
 from medseg.inference.predictor import Predictor
+from medseg.io.formats.table import answer_suffix
 from medseg.io.layouts.studies import chosen_series
 from medseg.plans.sections.data import Data
 
@@ -33,6 +35,7 @@ def run_notes(
         *_unknown_scans(model.plan.data),
         *_chosen_series(cases),
         *forms.writer.notes,
+        *_no_palette(cases, forms),
         *(note for predictor in predictors for note in predictor.notes),
     ]
 
@@ -47,6 +50,15 @@ def _unknown_scans(data: Data) -> list[str]:
     if not data.scans.channels:
         return ["the model does not say which intensities its training scans had: scans are not compared by them"]
     return []
+
+
+def _no_palette(cases: Sequence[Case], forms: Forms) -> list[str]:
+    """Return a note where a palette was asked for, and no answer has the format that holds one."""
+    own = {answer_suffix(case.channels[0]) for case in cases} if forms.format is None else {forms.format.suffix}
+    if not forms.pictures.palette or any(forms.pictures.has_palette(Path(f"answer{suffix}")) for suffix in own):
+        return []
+    answers = " and ".join(sorted(own))
+    return [f"--palette had no effect: only PNG files have one, and the answers are {answers}; --overlay draws them"]
 
 
 def _chosen_series(cases: Sequence[Case]) -> list[str]:

@@ -52,6 +52,11 @@ def test_every_scan_is_answered_on_its_own_grid(tmp_path: Path, scans: Path, sma
     assert names == {"one": 1, "two": 2}
 
 
+def test_a_palette_that_no_answer_can_have_is_noted(tmp_path: Path, scans: Path, small_model: Path) -> None:
+    [note] = [note for note in run(scans, tmp_path, small_model, palette=True).notes if "palette" in note]
+    assert note.startswith("--palette had no effect: only PNG files have one, and the answers are .nii.gz")
+
+
 def test_equal_runs_give_equal_files(tmp_path: Path, scans: Path, small_model: Path) -> None:
     for name in ("a", "b"):
         run(scans, tmp_path / name, small_model)
