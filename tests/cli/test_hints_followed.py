@@ -216,6 +216,7 @@ DICOM = [
     (_LIVER, r"(--manual) says", "{0} {1}"),
     (f"{_LIVER} --algorithm ' '", r"(--algorithm 'NAME VERSION') names", f"{_LIVER} {{1}}"),
     (f"{_CONTOURS} --structures liver=1", r"the file: (--structures GTV-1=1)", f"{_CONTOURS} {{1}} --generic-codes"),
+    (f"{_LIVER} --manual".replace("map", "of_another/map"), r"(--series \w{10})", "{0} {1}"),
     (_LIVER.replace("1", "2") + " --manual", r"(--structures) NAME=VALUE", f"{_LIVER} --manual"),
 ]
 
@@ -271,6 +272,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "unmeasured" / "a.tif", scan_and_ball(0)[0])
     (folder / "answered").mkdir()
     (folder / "answered" / "predict.jsonl").write_text('{"model": "another"}\n')  # what made the answers
+    (folder / "of_another").mkdir()
+    shutil.copy(folder / "map.nii.gz", folder / "of_another")
+    entry = {"case": "map", "scan": [], "files": {"map.nii.gz": ""}, "series": ["0123456789"]}
+    (folder / "of_another" / "predict.jsonl").write_text(json.dumps(entry))
     shutil.copytree(folder / "data/labelsTr", folder / "exchanged")
     (folder / "exchanged" / "predict.jsonl").touch()  # as beside answers
     write_study(folder / "gap", "gap", move=lambda k: (0.0, 0.0, 3.0 * k + (3.0 if k > 3 else 0.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from medseg.delivery.answers.dicom_objects import LABELS, wanted_forms
 from medseg.delivery.answers.earlier import move_foreign_objects_aside, move_report_aside
 from medseg.delivery.answers.labels_file import NAME, Answers, read_labels_file
 from medseg.delivery.answers.options import WriteOptions
-from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, maker_of
+from medseg.delivery.answers.prediction_ledger import LEDGER_NAME, answered_series, maker_of
 from medseg.delivery.answers.read_answer import known_by_name, names_in, read_answer
 from medseg.delivery.dicom.codes import codes_of, read_codes
 from medseg.delivery.dicom.common import Maker
@@ -88,7 +89,10 @@ def dicom(
     codes = codes_of(declared.labels.names, declared.codes, given, options.write.generic_codes)
     meaning = Meaning(declared.labels.members, codes, _maker(path, options), options.write.labelmap)
     reading = DicomOptions(options.resample_tilt, options.allow_gaps)
-    series = _series(source, options.series, reading)
+    answered = answered_series(path)
+    series = _series(source, options.series, reading, answered)
+    named = parse_reference(source) is not None or options.series == series.key
+    notes += _of_another_series(path, answered, series, named)
     check_source(series.slices, series.title, forms)
     if is_dicom(path):
         check_frame_of_reference(path, series)
@@ -196,10 +200,36 @@ def _program(text: str) -> Maker:
     return Maker("AUTOMATIC", name, words[-1] if versioned else None)
 
 
-def _series(source: Path, rule: str | None, reading: DicomOptions) -> Series:
+def _series(source: Path, rule: str | None, reading: DicomOptions, answered: Collection[str]) -> Series:
+    """Return the series to write for: the one that is named, else the one that the labels were made from."""
     if parse_reference(source) is not None:
         return series_at(source)
-    return choose_series(find_series(source), "labels", rule, reading).series
+    listing = find_series(source)
+    preferred = [series.uid for series in listing.series if series.key in answered]
+    return choose_series(listing, "labels", rule, reading, preferred).series
+
+
+def _of_another_series(path: Path, answered: Sequence[str], series: Series, named: bool) -> list[str]:
+    """Return a note if labels were made from another series than they are written for.
+
+    Args:
+        path: the label file.
+        answered: keys of the series that it was made from; empty where they are not known.
+        series: the series that objects are written for.
+        named: whether the user named this very series.
+
+    Raises:
+        DataError: it is another one, and the user has not named it: it may be of another patient.
+    """
+    if not answered or series.key in answered:
+        return []
+    seen = f"{path} was made from series {' and '.join(answered)}, and not from {series.title}"
+    if named:
+        return [f"{seen}; that both are of one patient is not checked"]
+    raise DataError(
+        f"{seen}, which may be of another patient.",
+        f"Give the study of that series. If the labels are of this one all the same, name it: --series {series.key}",
+    )
 
 
 def _read_on_grid(path: Path, labels: Labels, grid: Image) -> Image:

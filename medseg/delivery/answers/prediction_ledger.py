@@ -23,10 +23,11 @@ from medseg.core.files import content_hash, remove_temporaries, write_text
 from medseg.core.machine.locking import open_alone
 from medseg.core.names import relative_path_problem
 from medseg.core.replacing import finish_replacing
+from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.several_files import files_of
 
 LEDGER_NAME = "predict.jsonl"
-_BEFORE, _BEGUN, _FAILED = "before", "begun", "failed"
+_BEFORE, _BEGUN, _FAILED, _SERIES = "before", "begun", "failed", "series"
 _SAMPLED_BYTES = 1 << 16
 
 
@@ -234,7 +235,9 @@ def finished_entry(folder: Path, case: Case, files: Iterable[Path], about: Mappi
         about: what later runs should know of the answer.
     """
     digests = {path.relative_to(folder).as_posix(): content_hash(path) for path in files}
-    return {**about, "case": case.id, "scan": _scan_hashes(case), "files": digests}
+    series = [reference.key for reference in map(parse_reference, case.channels) if reference is not None]
+    entry = {**about, "case": case.id, "scan": _scan_hashes(case), "files": digests}
+    return entry | ({_SERIES: series} if series else {})
 
 
 def maker_of(path: Path) -> dict[str, Any] | None:
@@ -243,14 +246,30 @@ def maker_of(path: Path) -> dict[str, Any] | None:
     Args:
         path: a file among the answers.
     """
-    ledger = path.parent / LEDGER_NAME
-    if not ledger.is_file():
-        return None
-    lines = [value for value in map(_parse, _lines(ledger)) if value is not None]
-    digests = [entry["files"][path.name] for entry in lines if _is_entry(entry) and path.name in entry["files"]]
-    if not digests or _is_entry(lines[0]) or digests[-1] != content_hash(path):
+    lines, entries = _entries_on(path)
+    if not entries or _is_entry(lines[0]) or entries[-1]["files"][path.name] != content_hash(path):
         return None
     return lines[0]
+
+
+def answered_series(path: Path) -> tuple[str, ...]:
+    """Return the keys of the DICOM series that an answer was made from, whoever changed it since; () if not known.
+
+    Args:
+        path: a file among the answers.
+    """
+    _, entries = _entries_on(path)
+    keys = entries[-1].get(_SERIES) if entries else None
+    return tuple(map(str, keys)) if isinstance(keys, list) else ()
+
+
+def _entries_on(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the lines of the ledger beside a file, and those of them that list it; both empty without a ledger."""
+    ledger = path.parent / LEDGER_NAME
+    if not ledger.is_file():
+        return [], []
+    lines = [value for value in map(_parse, _lines(ledger)) if value is not None]
+    return lines, [entry for entry in lines if _is_entry(entry) and path.name in entry["files"]]
 
 
 def _lines(ledger: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,33 @@ def test_labels_of_a_person(tmp_path, volume, file):
     assert result.volumes == pytest.approx(
         {name: (labels() == n).sum() * voxel for n, name in ((1, "kidney_left"), (2, "liver"))}
     )
+
+
+def test_labels_made_from_another_series_are_written_only_if_that_one_is_named(tmp_path, volume, file):
+    key = volume.series.key
+    entry = {"case": "case", "scan": [], "files": {file.name: "before a correction"}, "series": ["0123456789"]}
+    ledger = file.with_name(LEDGER_NAME)
+    ledger.write_text(json.dumps({"medseg": "1"}) + "\n" + json.dumps(entry) + "\n")
+    options = DicomOutOptions(structures=STRUCTURES, manual=True)
+    with pytest.raises(DataError, match=f"made from series 0123456789, and not from .*{key}.*another patient"):
+        dicom(file, tmp_path / "study", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+    for source, series in ((volume.series.path, None), (tmp_path / "study", key)):
+        result = dicom(file, source, tmp_path / "out", replace(options, series=series))
+        assert "that both are of one patient is not checked" in " ".join(result.notes)
+
+
+def test_of_several_series_the_one_that_labels_were_made_from_is_taken(tmp_path, volume, file):
+    for number in (4, 5):
+        written_series(tmp_path / "two" / str(number), "oblique", SeriesInstanceUID=f"1.2.{number}")
+    keys = [series.key for series in find_series(tmp_path / "two").series]
+    options = DicomOutOptions(structures=STRUCTURES, manual=True)
+    with pytest.raises(DataError, match="--series"):
+        dicom(file, tmp_path / "two", tmp_path / "out", options)
+    for key in keys:
+        entry = {"case": "case", "scan": [], "files": {file.name: ""}, "series": [key]}
+        file.with_name(LEDGER_NAME).write_text(json.dumps(entry))
+        assert key in dicom(file, tmp_path / "two", tmp_path / "out", options).series
 
 
 def test_a_report_of_a_replaced_segmentation_is_moved_aside(tmp_path, volume, file):
