@@ -6,6 +6,7 @@ Names follow the Brain Imaging Data Structure 1.10: entities `key-value` in a fi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def _by_role(files: list[BidsFile]) -> dict[str, list[tuple[str, Path]]]:
 
     A role stands there twice where no form does: `sub-01_T1w.nii` beside `sub-01_T1w.nii.gz`.
     """
-    role_forms = (
+    role_forms: tuple[Callable[[BidsFile], str], ...] = (
         lambda file: file.role(full=False),
         lambda file: file.role(full=True),
         lambda file: f"{file.pipeline}/{file.role(full=True)}",
