@@ -19,6 +19,7 @@ from medseg.models.run_files import FoldFolder
 SCHEMA_VERSION = 1
 _LEFT_OUT_WHEN_NONE = {
     "epochs",
+    "validations",
     "encoder_weights",
     "schedule",
     "changes",
@@ -168,6 +169,7 @@ class RunRecord(_Part):
         steps: number of optimizer steps, in all.
         epochs: what `--epochs` said when the run began.
         budget_seconds: wall-clock time that the run was given; None where steps were given.
+        validations: how many the plan asks for, where the budget left time for fewer.
         repeat_with: options of `medseg train` that repeat the run exactly; None where no single command does.
         overrides: what `--set` said when the run began.
         recipe: what `--recipe` said.
@@ -200,6 +202,7 @@ class RunRecord(_Part):
     steps: int | None = None
     epochs: float | None = None
     budget_seconds: float | None = None
+    validations: int | None = None
     repeat_with: str | None = None
     overrides: list[str] | None = None
     recipe: str | None = None

@@ -62,7 +62,10 @@ def _as_left(run: Run, options: TrainOptions) -> Run:
             f"Leave {'--resume' if options.resume else '--extend'} out to start one.",
         )
     own_plan = load_plan(files.plan)
-    plan = load_plan(files.plan, options.overrides)
+    as_planned = []
+    if options.extend is not None and record.validations is not None:  # the new length may have time for them
+        as_planned = [f"training.validations={record.validations}"]
+    plan = load_plan(files.plan, [*as_planned, *options.overrides])
     changes = differences(own_plan, plan, run.configuration)
     check_changes(changes, run.configuration)
     step, seconds = _progress(files, record, options.resume)

@@ -147,6 +147,7 @@ def _qualified_name(factory: NetworkFactory) -> str:
 
 def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
     options, run, factory = request.options, job.run, request.factory
+    planned = run.plan.training.validations
     start = None if job.start is None else StartRecord(**job.start.record(), asked=str(options.init))
     weights = None if job.encoder_weights is None else EncoderWeightsRecord(**job.encoder_weights.record())
     return RunRecord(
@@ -155,6 +156,7 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         steps=setup.course.steps,
         epochs=options.epochs,
         budget_seconds=options.budget_seconds,
+        validations=planned if setup.plan.training.validations != planned else None,
         repeat_with=shlex.join([*_names(job), "--steps", str(setup.course.steps), *words_to_repeat(options)]),
         overrides=options.overrides,
         recipe=options.recipe,

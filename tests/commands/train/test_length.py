@@ -152,6 +152,8 @@ def test_validations_that_a_budget_has_no_time_for_are_told(workspace: Path, fix
     assert left == 1 + 300 / 10, "those between steps may take a tenth of the budget"
     assert any(f"measured {left} times instead of 1000000" in note and "early end" in note for note in result.notes)
     assert "fewer than planned" in (workspace / FOLD / "plan.yaml").read_text()
+    assert go(workspace, extend=Extension(steps=1)).record.validations == 1000000
+    assert load_plan(workspace / FOLD / "plan.yaml").training.validations == 1000000, "what a short budget left out"
 
 
 def test_a_budget_that_suffices_changes_nothing(workspace: Path, fixed_speed: None) -> None:
