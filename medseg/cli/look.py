@@ -39,6 +39,7 @@ def info_command(*, files: list[Path]) -> None:
     from medseg.core.errors import DataError, MedsegError
 
     failed: dict[str, str] = {}
+    files = [*dict.fromkeys(files)]
     for number, path in enumerate(files):
         try:
             known = info(path)

@@ -133,8 +133,10 @@ def _choose_folds(folder: Path, folds: Sequence[str] | None) -> list[str]:
 
 def _essence(plan: Plan, configuration: str) -> tuple[Any, ...]:
     """Return what the folds of one model must share: everything between a scan and its answer."""
-    scans = (plan.data.channels, plan.data.intensities, plan.orientation, plan.transpose_forward)
-    return (*scans, plan.labels, plan.configuration(configuration) if configuration in plan.configurations else None)
+    scans = (plan.data.channels, plan.data.intensities, plan.data.spacing_rule)
+    axes = (plan.orientation, plan.transpose_forward)
+    labels = (plan.labels, plan.labels.names)  # mappings are equal in any order; outputs of a network are not
+    return (*scans, *axes, *labels, plan.configuration(configuration) if configuration in plan.configurations else None)
 
 
 def check_factory(record: RunRecord | None, files: FoldFolder, factory: NetworkFactory | None) -> None:

@@ -20,6 +20,9 @@ _CHANGEABLE_IN_CONFIGURATION = (
 )
 """Keys of a configuration that neither the shape of the weights nor the preprocessed cases depend on."""
 
+_DATA_KEYS = ("channels", "intensities", "reading", "dimensions", "spacing_rule", "spacing_known")
+"""Keys of the section `data` that a run depends on."""
+
 _REASON_FIXED = {
     "training.steps": "--extend trains a finished run further",
     "training.epochs": "--extend trains a finished run further",
@@ -59,11 +62,12 @@ def differences(old: Plan, new: Plan, configuration: str) -> list[Change]:
     """
     old_values, new_values = _values_by_key(old, configuration), _values_by_key(new, configuration)
     keys = dict.fromkeys([*old_values, *new_values])
-    return [
+    changed = [
         Change(key, old_values.get(key), new_values.get(key))
         for key in keys
         if old_values.get(key) != new_values.get(key)
     ]
+    return changed + _reordered(old, new)
 
 
 def check_changes(changes: Sequence[Change], configuration: str) -> None:
@@ -103,11 +107,24 @@ def _values_by_key(plan: Plan, configuration: str) -> dict[str, Any]:
     """Return the values of a plan by dotted key: one configuration, resolved, and no key on how the plan was made."""
     sections = {"data", "labels", "orientation", "transpose_forward", "training", "inference", "scoring"}
     values = plan.model_dump(mode="json", include=sections)
-    values["data"] = {key: values["data"][key] for key in ("channels", "intensities", "reading", "dimensions")}
+    values["data"] = {key: values["data"][key] for key in _DATA_KEYS if key in values["data"]}
     if configuration in plan.configurations:
         resolved = plan.configuration(configuration).model_dump(mode="json")
         values["configurations"] = {configuration: resolved}
     return _flatten(values)
+
+
+def _reordered(old: Plan, new: Plan) -> list[Change]:
+    """Return mappings that are equal but for their order, which means something: that of outputs, and of overlaps."""
+    orders = {
+        "labels.structures": (old.labels.names, new.labels.names),
+        "data.reading.segments": (tuple(old.data.reading.segments), tuple(new.data.reading.segments)),
+    }
+    return [
+        Change(f"{key}, in order", [*before], [*after])
+        for key, (before, after) in orders.items()
+        if before != after and {*before} == {*after}
+    ]
 
 
 def _flatten(value: Any, key: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ def load_previous(sample: Sample, folder: Path, source: str, make: Callable[[], 
 def _recipe(plan: Plan, configuration: Configuration) -> str:
     """Return everything that the preprocessing of every case depends on, as text."""
     keys = {"spacing_mm", "normalization", "resample_image", "resample_label"}
-    settings = {
+    settings: dict[str, Any] = {
         "format": _FORMAT,
         "orientation": plan.orientation,
         "transpose_forward": plan.transpose_forward,
@@ -143,6 +144,15 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
         "intensities": [intensity.model_dump() for intensity in plan.data.intensities],
         "configuration": configuration.model_dump(include=keys),
     }
+    # only where they are not the usual ones, so that what was cached before they counted is still found
+    if plan.data.spacing_rule != "files":
+        settings["spacing_rule"] = plan.data.spacing_rule
+    members = [*plan.labels.members.items()]
+    if members != sorted(members, key=lambda item: item[1]):
+        settings["order"] = [*plan.labels.names]
+    segments = [*(plan.data.reading.segments or ())]
+    if segments != sorted(segments):
+        settings["segments"] = segments  # of overlapping ones the later may win
     code = registered_code(configuration)
     if code:  # only then, so that what was cached before there were registered schemes is still found
         settings["registered_code"] = code

@@ -136,6 +136,14 @@ def test_folds_of_different_plans_are_not_averaged(model: Path, changes: dict[st
     assert load_run(model, CPU, ["1"]).folds == ("1",)
 
 
+def test_folds_whose_outputs_are_in_another_order_are_not_averaged(model: Path) -> None:
+    for fold, structures in (("0", {"one": 1, "two": 2}), ("1", {"two": 2, "one": 1})):
+        regions = {"structures": structures, "activation": "sigmoid", "region_values": [*structures.values()]}
+        write_fold(model, fold, make_plan(2, labels=regions))
+    with pytest.raises(ModelError, match="were trained with different plans"):
+        load_run(model, CPU)
+
+
 def test_folds_may_have_been_trained_for_different_times(model: Path) -> None:
     plan = make_plan(2)
     write_fold(model, "0", plan)

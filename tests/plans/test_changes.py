@@ -23,6 +23,17 @@ def test_differences_are_named_by_key_with_both_values() -> None:
     assert [change.key for change in differences(plan, other, "another")] == ["training.learning_rate"]
 
 
+def test_the_order_of_outputs_is_a_difference_and_no_run_takes_it() -> None:
+    first, second = (
+        make_plan(labels={"structures": structures, "activation": "sigmoid", "region_values": [*structures.values()]})
+        for structures in ({"one": 1, "two": 2}, {"two": 2, "one": 1})
+    )
+    changes = differences(first, second, "main")
+    assert [change.key for change in changes] == ["labels.region_values", "labels.structures, in order"]
+    with pytest.raises(PlanError, match=r"structures, in order: .*one.*two.* -> .*two.*one"):
+        check_changes(changes, "main")
+
+
 @pytest.mark.parametrize("key", ["training.learning_rate", "inference.mirror", "configurations.2d.batch_size"])
 def test_a_started_run_takes_what_fits_its_weights_and_cases(key: str) -> None:
     check_changes([Change(key, 1, 2)], "2d")

@@ -147,6 +147,20 @@ def test_annotated_voxels_are_kept_where_some_are_ignored(tmp_path: Path, case: 
     assert [places.tolist() for places in sample.locations] == [[2 * 56 + 3 * 8 + 4], []]
 
 
+def test_the_order_of_a_networks_outputs_makes_a_new_file(tmp_path: Path, case: Case) -> None:
+    """Two mappings are equal in any order; where structures are kept by number, the order says which is which."""
+    places = {}
+    for names in (("one", "two"), ("two", "one")):
+        values = {"one": 1, "two": 2}
+        structures = {name: values[name] for name in names}
+        labels = {"structures": structures, "activation": "sigmoid", "region_values": [*structures.values()]}
+        plan = make_plan(labels=labels)
+        (sample,) = load([case], plan, tmp_path / "cache")
+        places[names] = [len(place) for place in sample.locations]
+    assert places["one", "two"] == places["two", "one"][::-1] == [24, 4]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_regions_have_the_voxels_of_all_their_values(tmp_path: Path, case: Case) -> None:
     regions = {"structures": {"all": [1, 2], "two": 2}, "activation": "sigmoid", "region_values": [1, 2]}
     (sample,) = load([case], make_plan(labels=regions), tmp_path / "cache")

@@ -145,10 +145,11 @@ def _check_same_labels(plans: Mapping[str, Plan]) -> None:
     """
     first, *others = plans
     for fold in others:
-        if plans[fold].labels != plans[first].labels:
+        labels, others_labels = plans[fold].labels, plans[first].labels
+        if (labels, labels.names) != (others_labels, others_labels.names):  # mappings are equal in any order
             raise ModelError(
                 f"Fold {fold} was trained on {', '.join(plans[fold].labels.names)}, and fold {first} on "
-                f"{', '.join(plans[first].labels.names)}, or with other values.",
+                f"{', '.join(plans[first].labels.names)}, or with other values or in another order.",
                 "Delete the folds of the old plan to train them again, or choose folds of one plan: --folds 0,1",
             )
 

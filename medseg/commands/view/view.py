@@ -21,14 +21,16 @@ from medseg.delivery.answers.read_answer import (
     read_answer,
     with_names_in,
 )
+from medseg.delivery.pages.own_page import is_own_page
 from medseg.delivery.viewer.scene import make_scene, shown_channels
 from medseg.delivery.viewer.view_page import write_view
 from medseg.io.annotations import geojson
 from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.table import is_dicom, is_image, says_sides, split_suffix
-from medseg.io.images import read_image, read_label
+from medseg.io.images import AS_STORED, read_image, read_label
 from medseg.io.scan_path import scan_path
 from medseg.io.values.named_values import may_name_values, named_values
+from medseg.plans.sections.reading import Reading
 
 _SOFT = "soft label"
 """The kind of the error on label files with values that are not whole numbers."""
@@ -76,7 +78,13 @@ def view(
     _check_output(page, [scan, *files.values()])
     image, notes = _shown(read_image(scan, options.frame), scan, options)
     meanings = _meanings(files.values(), options, image)
-    labels = {name: _read_on_grid(path, meanings.labels[path], image) for name, path in files.items()}
+    of_references = _reading_of_references(paths)
+    labels = {}
+    for name, path in files.items():
+        reading = of_references if path == options.reference else AS_STORED
+        labels[name] = _read_on_grid(path, meanings.labels[path], image, reading)
+        if meanings.labels[path] is None and reading != AS_STORED:
+            notes.append(f"{path} is read as {LABELS_FILE} beside the answer says that references are")
     scene = make_scene(_stem(scan), image, labels, meanings.names, meanings.background, says_sides(scan))
     write_view(page, scene)
     return ViewResult(page, tuple(part.name for part in scene.structures), (*notes, *scene.notes))
@@ -94,10 +102,23 @@ def _shown(image: Image, path: Path, options: ViewOptions) -> tuple[Image, list[
     return shown, [more] if len(shown.array) < channels else []
 
 
-def _read_on_grid(path: Path, labels: Labels | None, scan: Image) -> Image:
-    """Return a label map, which has to lie on the scan's grid: elsewhere it would be shown in a wrong place."""
+def _reading_of_references(answers: Sequence[Path]) -> Reading:
+    """Return how references beside answers are read, as labels.json of the first one that has it says."""
+    declared = (read_labels_file(path.parent) for path in answers)
+    return next((beside.reading for beside in declared if beside is not None), AS_STORED)
+
+
+def _read_on_grid(path: Path, labels: Labels | None, scan: Image, reading: Reading) -> Image:
+    """Return a label map, which has to lie on the scan's grid: elsewhere it would be shown in a wrong place.
+
+    Args:
+        path: the label file.
+        labels: its structures; None where nothing declares them.
+        scan: the scan.
+        reading: what its values mean, where nothing declares them.
+    """
     try:
-        label = read_label(path, grid=scan) if labels is None else read_answer(path, labels, scan)
+        label = read_label(path, reading, scan) if labels is None else read_answer(path, labels, scan)
     except DataError as error:
         if error.kind != _SOFT:  # whose hint names an option that a viewer does not have
             raise
@@ -203,14 +224,18 @@ def _is_label_map(path: Path) -> bool:
 
 
 def _check_output(page: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to replace a scan or label file by the page.
+    """Refuse to replace a file by the page, unless it is a page as well.
 
     Raises:
-        DataError: the page has the path of one of them, or would lie in a file.
+        DataError: the page has the path of a file that medseg view did not write, or would lie in a file.
     """
     check_folder(page.parent)
     if page.exists() and any(path.exists() and page.samefile(path) for path in inputs):
         raise DataError(f"{page} is one of the files to look at; the page would replace it.", "Name another --output.")
+    if page.exists() and not is_own_page(page):
+        raise DataError(
+            f"{page} is there already, and is no page of medseg's; it would be replaced.", "Name another --output."
+        )
 
 
 def _stem(path: Path) -> str:

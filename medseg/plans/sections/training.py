@@ -88,7 +88,7 @@ class Training(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     validation_cases: PositiveInt
     train_scores: bool = False
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     augmentation: Augmentation
 
     @field_validator("optimizer", "schedule", mode="before")

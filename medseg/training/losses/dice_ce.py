@@ -35,11 +35,16 @@ class OverlapLoss(SummedLoss):
         overlap_weight: the weight of the mean overlap, which is subtracted.
         cross_entropy_weight: the weight of the mean cross-entropy of a voxel (binary for regions, then also mean over
             regions).
+
+    Raises:
+        ValueError: both weights are 0.
     """
 
     supports = EVERYTHING | {CLASS_WEIGHTS, VOXEL_WEIGHTS}
 
     def __init__(self, labels: Labels, batch_dice: bool, overlap_weight: float, cross_entropy_weight: float) -> None:
+        if overlap_weight == cross_entropy_weight == 0:
+            raise ValueError("both weights are 0, so that nothing can be learnt; one has to be above 0")
         self.labels = labels
         self.batch_dice = batch_dice
         self.overlap_weight = overlap_weight

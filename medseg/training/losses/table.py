@@ -122,6 +122,8 @@ def make_loss(
 
     if not training.loss.sum:
         return make(training.loss)
+    if not any(weight for part in training.loss.sum for weight in part.weights):
+        raise PlanError("training.loss.sum: every weight is 0, so that nothing can be learnt.", "Give one above 0.")
     return LossSum([Part(make(part), *part.weights) for part in training.loss.sum])
 
 

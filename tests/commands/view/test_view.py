@@ -62,6 +62,33 @@ def test_a_page_replaces_no_input(files: tuple[Path, Path]) -> None:
     assert files[0].read_bytes() == before
 
 
+def test_a_page_replaces_no_file_of_others(files: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in ("notes.html", "picture.png"):
+        page = tmp_path / name
+        page.write_text("of somebody else")
+        with pytest.raises(DataError, match=f"{name} is there already, and is no page of medseg's"):
+            medseg.view(files[0], [files[1]], medseg.ViewOptions(output=page))
+        assert page.read_text() == "of somebody else"
+    own = medseg.ViewOptions(output=tmp_path / "own.html")
+    assert medseg.view(files[0], [], own).page == medseg.view(files[0], [files[1]], own).page
+
+
+def test_a_reference_is_read_as_the_answers_labels_file_says(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    """The answer has 1 where the reference, drawn with 7 for the same structure, has 7."""
+    scan, answer = files
+    reference = save_nifti(tmp_path / "drawn/a.nii.gz", LABEL * np.uint8(7))
+    options = medseg.ViewOptions(output=tmp_path / "page.html", reference=reference)
+    labels = {"labels": Labels(structures={"liver": 1}).model_dump(mode="json")}
+    write_json(answer.parent / "labels.json", labels)
+    assert medseg.view(scan, [answer], options).structures == ("liver", "value 7")
+    write_json(answer.parent / "labels.json", {**labels, "reading": {"map": {"7": 1}}})
+    result = medseg.view(scan, [answer], options)
+    assert result.structures == ("liver",)
+    assert f"{reference} is read as labels.json beside the answer says" in result.notes[0]
+
+
 def test_paths_may_be_texts_and_one_answer_needs_no_list(files: tuple[Path, Path], tmp_path: Path) -> None:
     scan, answer = map(str, files)
     page = str(tmp_path / "page.html")

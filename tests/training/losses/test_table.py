@@ -43,6 +43,19 @@ def test_a_plan_that_names_no_loss_means_dice_and_cross_entropy_with_its_weights
     assert (loss.overlap_weight, loss.cross_entropy_weight, loss.batch_dice) == (0.5, 2.0, True)
 
 
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"dice_weight": 0.0, "cross_entropy_weight": 0.0},
+        {"loss": {"name": "dice_ce", "dice_weight": 0.0, "cross_entropy_weight": 0}},
+        {"loss": {"sum": [{"name": "dice_ce", "weight": 0}]}},
+    ],
+)
+def test_a_loss_of_which_nothing_can_be_learnt_is_refused(training: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match="nothing can be learnt"):
+        make_loss(make_training(**training), CLASSES, True)
+
+
 def test_arguments_stand_beside_the_name() -> None:
     loss = make_loss(make_training(loss={"name": "tversky", "alpha": 0.2}), CLASSES, False)
     assert isinstance(loss, Tversky)
