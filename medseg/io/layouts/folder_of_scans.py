@@ -14,7 +14,7 @@ from medseg.io.layouts.file_names.roles import two_files
 from medseg.io.layouts.file_names.words import chunks, names_images, names_labels, splits
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
-from medseg.io.layouts.pairs import IMAGES, LABELS
+from medseg.io.layouts.pairs import IMAGES, LABELS, images_folder
 from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
 from medseg.io.layouts.published.coco import scans_of_coco
@@ -75,7 +75,22 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
         return look_through(part, channels)
     if lists_cases(folder):
         return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
+    beside_labels = _images_beside_labels(folder)
+    images, problems = images_by_stem(beside_labels) if beside_labels is not None else ({}, {})
+    if beside_labels is not None and (images or problems):
+        files, incomplete = _among_images(folder, beside_labels.name, images, channels)
+        return files, problems | incomplete
     return _in_folders_or_bids(folder, channels)
+
+
+def _images_beside_labels(folder: Path) -> Path | None:
+    """Return the folder of images that `plan` pairs with one of labels, whatever both are called: `img/`, `gt/`."""
+    try:
+        images = images_folder(folder, None)
+    except DataError:  # several folders say images: each may be a case
+        return None
+    others = [path for path in folder.iterdir() if path.is_dir() and path != images]
+    return images if any(names_labels(path.name) for path in others) else None
 
 
 def _among_images(

@@ -4,6 +4,7 @@ import pytest
 from sets.layout_files import LIVER, touch, write_json
 
 from medseg.core.errors import DataError
+from medseg.io.layouts.find import find_cases
 from medseg.io.layouts.scans import find_scans
 
 
@@ -45,6 +46,19 @@ def test_a_folder_for_one_channel(tmp_path):
         {"a": ["a_0000.nii.gz"], "b": ["b.nii.gz"], "c_0012": ["c_0012.nii.gz"]},
         {},
     )
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("image", "annot"), ("img", "gt"), ("imgs", "masks"), ("Scans", "Segs")]
+)
+@pytest.mark.parametrize("names", [["a.png"], ["a.png", "b.png"]])
+def test_of_folders_that_plan_pairs_the_scans_are_those_of_the_images(tmp_path, images, labels, names):
+    """Files of one name in both are no cases of two files, and a mask is no scan."""
+    touch(tmp_path, *(f"{folder}/{name}" for folder in (images, labels) for name in names))
+    assert found(tmp_path, ["image"]) == ({name[0]: [f"{images}/{name}"] for name in names}, {})
+    assert {case.id: case.channels for case in find_cases(tmp_path).cases} == {
+        name[0]: (tmp_path / images / name,) for name in names
+    }
 
 
 def test_numbered_files_for_one_channel_are_ambiguous(tmp_path):

@@ -19,7 +19,7 @@ from medseg.core.wording import counted, first_few
 from medseg.io.annotations.coco import CocoFile, may_be_coco, read_coco_file
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, Naming, Why, sentences
-from medseg.io.layouts.file_names.words import words
+from medseg.io.layouts.file_names.words import names_images, words
 from medseg.io.layouts.pairs import labels_folder
 from medseg.io.layouts.split_folders import COLUMN, part_of_name
 
@@ -218,7 +218,7 @@ def _image_file(
 
     Names may lead through folders (`train/a.png`) that are called differently here: of the files with the same last
     part, those with the most of the path in common count, then those beside the annotation file, then those in a folder
-    that is named after it or its part.
+    that is named after it or its part, then those in a folder with a word for images (`images/`, beside `masks/`).
 
     Args:
         file_name: as the annotation file has it.
@@ -229,7 +229,7 @@ def _image_file(
     parts = [piece for piece in re.split(r"[/\\]", file_name) if piece not in ("", ".", "..")]
     candidates = by_name.get(parts[-1] if parts else "", ())
 
-    def rank(path: Path) -> tuple[int, bool, bool]:
+    def rank(path: Path) -> tuple[int, bool, bool, bool]:
         common = 0
         for part_there, part_named in zip(reversed(path.parts), reversed(parts), strict=False):
             if part_there != part_named:
@@ -240,7 +240,7 @@ def _image_file(
             *(part_of_name(w) for p in path.parent.parts for w in words(p)),
         ]
         of_part = part is not None and any(named and named[0] == part for named in folders)
-        return common, path.parent == listing.parent, of_part
+        return common, path.parent == listing.parent, of_part, names_images(path.parent.name)
 
     best = max(map(rank, candidates), default=None)
     fitting = [path for path in candidates if rank(path) == best]

@@ -223,3 +223,11 @@ def test_ids_of_categories_may_be_text(tmp_path, listed, used):
     assert data.labels.structures == {"nucleus": 3}
     label = read_label(path.with_name("a.json#image-7"), data.reading)
     assert label.array[0, 0].tolist() == [[3, 3, 0, 0, 0], [3, 3, 0, 0, 0], [0] * 5, [0] * 5]
+
+
+def test_files_of_one_name_in_a_folder_of_images_and_in_another_are_told_apart(tmp_path):
+    """As labelme's conversion with numbered objects writes them."""
+    write_images(tmp_path / "images", "a.png")
+    write_images(tmp_path / "instances", "a.png")
+    write_coco(tmp_path / "annotations.json", [image(1, "a.png")], [annotation(1, box(1, 1, 3, 3))])
+    assert files_of(find_cases(tmp_path))["a"][0] == "images/a.png"
