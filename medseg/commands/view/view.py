@@ -14,6 +14,7 @@ from medseg.core.labels import Labels
 from medseg.datasets.option_values import parse_structures
 from medseg.delivery.answers.labels_file import NAME as LABELS_FILE
 from medseg.delivery.answers.labels_file import read_labels_file
+from medseg.delivery.answers.prediction_ledger import answered_series
 from medseg.delivery.answers.read_answer import (
     known_by_name,
     labels_in,
@@ -211,8 +212,12 @@ def _answer_to(scan: Path, path: Path) -> Path:
     """
     if not (path.is_dir() and (path / LABELS_FILE).is_file()):
         return path
+    maps = [file for file in sorted(path.iterdir()) if file.is_file() and _is_label_map(file)]
     names = {_stem(scan), _stem(scan).removesuffix("_0000")}
-    found = [file for file in sorted(path.iterdir()) if file.is_file() and _is_label_map(file) and _stem(file) in names]
+    found = [file for file in maps if _stem(file) in names]
+    series = parse_reference(scan)
+    if series is not None:  # its answer is called as the study
+        found = [file for file in maps if series.key in answered_series(file)] or found
     if len(found) == 1:
         return found[0]
     seen = f"several answers to it: {', '.join(file.name for file in found)}" if found else "none of that name"

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_sets import write_study
 
 import medseg
 from medseg.core.errors import DataError
 from medseg.core.files import write_json
 from medseg.core.labels import Labels
+from medseg.io.dicom.listing.find import find_series
+from medseg.io.dicom.pixels.volume import read_volume
+from medseg.io.images import write_label
 
 LABEL = np.zeros((4, 5, 6), np.uint8)
 LABEL[1:3, 2, 3] = 1
@@ -106,6 +110,22 @@ def test_a_folder_of_answers_stands_for_the_one_to_the_scan(
     answer.unlink()
     with pytest.raises(DataError, match="is a folder of answers, and holds none of that name"):
         medseg.view(scan, answer.parent, options)
+
+
+def test_the_answer_to_a_series_is_the_one_that_was_made_from_it(
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path / "study")
+    [series] = find_series(study).series
+    image, answer = read_volume(series).image, tmp_path / "out/study.nii.gz"
+    write_label(answer, image.with_array((image.array > 0).astype(np.uint8)))
+    write_json(answer.parent / "labels.json", {"labels": Labels(structures={"liver": 1}).model_dump(mode="json")})
+    options = medseg.ViewOptions(output=tmp_path / "page.html")
+    with pytest.raises(DataError, match="holds none of that name"):
+        medseg.view(study, answer.parent, options)
+    entry = {"case": "study", "scan": [], "files": {answer.name: ""}, "series": [series.key]}
+    (answer.parent / "predict.jsonl").write_text(json.dumps(entry))
+    assert medseg.view(study, answer.parent, options).structures == ("liver",)
 
 
 def test_a_map_of_probabilities_is_no_label_map(
