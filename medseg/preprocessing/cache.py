@@ -150,7 +150,7 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
     members = [*plan.labels.members.items()]
     if members != sorted(members, key=lambda item: item[1]):
         settings["order"] = [*plan.labels.names]
-    segments = [*(plan.data.reading.segments or ())]
+    segments = [*plan.data.reading.segments]
     if segments != sorted(segments):
         settings["segments"] = segments  # of overlapping ones the later may win
     code = registered_code(configuration)

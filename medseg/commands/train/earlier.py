@@ -63,8 +63,9 @@ def _as_left(run: Run, options: TrainOptions) -> Run:
         )
     own_plan = load_plan(files.plan)
     as_planned = []
-    if options.extend is not None and record.validations is not None:  # the new length may have time for them
-        as_planned = [f"training.validations={record.validations}"]
+    since = {change.key for change in record.changes or ()}
+    if options.extend is not None and record.validations is not None and "training.validations" not in since:
+        as_planned = [f"training.validations={record.validations}"]  # the new length may have time for them
     plan = load_plan(files.plan, [*as_planned, *options.overrides])
     changes = differences(own_plan, plan, run.configuration)
     check_changes(changes, run.configuration)

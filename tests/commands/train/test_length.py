@@ -154,6 +154,9 @@ def test_validations_that_a_budget_has_no_time_for_are_told(workspace: Path, fix
     assert "fewer than planned" in (workspace / FOLD / "plan.yaml").read_text()
     assert go(workspace, extend=Extension(steps=1)).record.validations == 1000000
     assert load_plan(workspace / FOLD / "plan.yaml").training.validations == 1000000, "what a short budget left out"
+    go(workspace, extend=Extension(steps=1), overrides=["training.validations=7"])
+    go(workspace, extend=Extension(steps=1))
+    assert load_plan(workspace / FOLD / "plan.yaml").training.validations == 7, "what the user set since then"
 
 
 def test_a_budget_that_suffices_changes_nothing(workspace: Path, fixed_speed: None) -> None:
