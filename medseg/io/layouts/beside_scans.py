@@ -15,6 +15,8 @@ from medseg.io.layouts.file_names.roles import shown_roles
 from medseg.io.layouts.file_names.side_folders import shows_scans
 from medseg.io.layouts.file_names.words import names_labels, remove_name, splits
 from medseg.io.layouts.folder_of_scans import IMAGE_FOLDERS
+from medseg.io.layouts.published.coco import unlisted_images
+from medseg.io.layouts.published.listed_scans import unlisted_entry
 from medseg.io.layouts.split_folders import scans_folder
 from medseg.io.layouts.used_paths import absolute
 
@@ -36,7 +38,10 @@ def beside_scans(folder: Path, scans: Mapping[str, Sequence[Path]], named: Colle
     further = {path for role, path in unused if any(says(role, [channel]) for channel in channels)}
     others = [(role, path) for role, path in unused if path not in further]
     entries = [(path.name, Why(_further(path), file=absolute(path))) for path in sorted(further)]
-    return [*([(others[0][1].name, Why(_of_other_channels(others)))] if others else []), *entries]
+    images, lists = unlisted_images(folder)
+    segmented = {absolute(path) for paths in scans.values() for path in paths}
+    unlisted = unlisted_entry([path.name for path in images if absolute(path) not in segmented], lists)
+    return [*([(others[0][1].name, Why(_of_other_channels(others)))] if others else []), *entries, *unlisted]
 
 
 def _unused(folder: Path, scans: Mapping[str, Sequence[Path]], named: Collection[str]) -> list[tuple[str, Path]]:

@@ -14,6 +14,7 @@ from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.file_names.words import LABEL_WORDS, words
+from medseg.io.layouts.published.descriptions import ListedScans
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.several_files import structure_masks, united_files
 
@@ -44,11 +45,8 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
         DataError: the file is not a table, or a row is not valid.
     """
     lines = read_rows(path)
-    rows = [row for _, row in lines]
-    roots = path.parent, folder
-    label = _label_column(rows, path, roots)
-    channels = [name for name in rows[0] if name not in (*CASE_COLUMNS, label) and _names_files(rows, name, roots)]
-    if not channels and "channels" not in rows[0]:
+    label, channels = _columns(lines, folder, path)
+    if not channels and "channels" not in lines[0][1]:
         return None
     rules = parse_rules(naming.series, channels)[1] if naming.series else ()
     series_rules = SeriesRules(rules, naming.dicom)
@@ -67,13 +65,50 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
             cases.append(case)
     check_unique_ids(cases, path)
     names = named_by_modality(tuple(channels) or channel_numbers(cases), cases)
-    problems += _unused_patients(rows[0], path)
+    problems += _unused_patients(lines[0][1], path)
     problems += [
         f"{path.name}: the column {name!r} is an input of the network, as every other column of files is"
         for name in channels
         if LABEL_WORDS & {*words(name)}
     ]
     return DataSet(folder, "table", names, None, cases, problems, series_rules=rules)
+
+
+def scans_of_table(folder: Path) -> ListedScans | None:
+    """Return the scans that the table of a data set lists, with or without labels; None where no table lists files.
+
+    Args:
+        folder: the data set's folder, with a `cases.csv`.
+
+    Raises:
+        DataError: the file is not a table, or a row is not valid.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    lines = read_rows(path)
+    label, channels = _columns(lines, folder, path)
+    if not channels and "channels" not in lines[0][1]:
+        return None
+    cases = []
+    problems: dict[str, str] = {}
+    for line, row in lines:
+        case, reason = _case(row, channels, label, folder, path, line)
+        if reason is None or reason.kind == "missing label":
+            cases.append(case)
+        else:
+            problems[case.id] = f"{path.name}, line {line}: {reason}"
+    check_unique_ids(cases, path)
+    beside = frozenset(file for case in cases for file in (case.label, case.weight_map) if file is not None)
+    return ListedScans(path, tuple(channels), {case.id: case.channels for case in cases}, problems, beside)
+
+
+def _columns(lines: list[tuple[int, Row]], folder: Path, path: Path) -> tuple[str | None, list[str]]:
+    """Return the column of the label files, or None, and those of the channels."""
+    rows = [row for _, row in lines]
+    roots = path.parent, folder
+    label = _label_column(rows, path, roots)
+    return label, [name for name in rows[0] if name not in (*CASE_COLUMNS, label) and _names_files(rows, name, roots)]
 
 
 def add_facts(data: DataSet, path: Path) -> DataSet:
@@ -191,12 +226,12 @@ def _case(
     case = replace(case, channels=tuple(paths), label=label_file, weight_map=weight_map)
     if len(paths) < len(files) or not paths:
         return case, Why("a channel has no file", "missing channel")
-    if label_file is None:
-        return case, Why("it has no label file", "missing label")
     if absent := [file for file in paths if not (file.exists() or is_dicom(file))]:
         return case, Why(f"there is no image file {absent[0]}", "missing image", absent[0])
     if weight_map is not None and not weight_map.is_file():
         return case, Why(f"there is no weight map {weight_map}", "missing image", weight_map)
+    if label_file is None:
+        return case, Why("it has no label file", "missing label")
     exists = label_file.is_file() or _is_annotated(label_file) or is_dicom(label_file)
     return case, None if exists else Why(f"there is no label file {label_file}", "missing label", label_file)
 

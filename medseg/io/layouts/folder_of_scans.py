@@ -18,8 +18,8 @@ from medseg.io.layouts.pairs import IMAGES, LABELS, images_folder
 from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
 from medseg.io.layouts.published.coco import scans_of_coco
-from medseg.io.layouts.published.dataset_json import lists_cases, read_dataset_json
 from medseg.io.layouts.published.labelme_folders import scans_of_labelme_folders
+from medseg.io.layouts.published.listed_scans import check_numbers
 from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.split_folders import scans_folder
 
@@ -65,16 +65,13 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
         if images or problems:
             files, incomplete = _among_images(folder, name, images, channels)
             return files, problems | incomplete
-    if scenes := scans_of_cityscapes(folder) or scans_of_coco(folder):
-        return scenes, {}
-    exported = scans_of_labelme_folders(folder)
-    if exported:
-        return exported, {}
+    for scans_of in (scans_of_cityscapes, scans_of_coco, scans_of_labelme_folders):
+        found, problems = scans_of(folder)
+        if found or problems:
+            return found, problems
     part = scans_folder(folder)
     if part is not None:
         return look_through(part, channels)
-    if lists_cases(folder):
-        return {case.id: case.channels for case in read_dataset_json(folder).cases}, {}
     beside_labels = _images_beside_labels(folder)
     images, problems = images_by_stem(beside_labels) if beside_labels is not None else ({}, {})
     if beside_labels is not None and (images or problems):
@@ -105,6 +102,8 @@ def _among_images(
         channels: names of the model's channels.
     """
     numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
+    if numbered and len(channels) > 1:
+        check_numbers(folder / name, channels)
     say_channels = {} if name or numbered else files_for_channels(images, channels)
     named, others = _by_name(say_channels, images, channels)
     files, incomplete = _by_role(named, channels)

@@ -6,6 +6,7 @@ What knows the layouts of folders is imported only for a folder: a single file i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +35,8 @@ def find_scans(
 
     `CASE_0000.nii.gz` is channel 0 of CASE, and CASE itself for a model of one channel; a file without such a suffix
     holds all channels. Files may also be named after the model's channels (`CASE_flair.nii.gz`), all in one folder, in
-    one folder per case, or as in BIDS. Of a data set, `imagesTs` is taken if it exists, else the training images. A
-    folder or zip of DICOM is a case too, named after the folder or zip.
+    one folder per case, or as in BIDS. Of a data set, `imagesTs` is taken if it exists, else what its table or JSON
+    file lists, else the training images. A folder or zip of DICOM is a case too, named after the folder or zip.
 
     Args:
         source: one file, or a folder.
@@ -53,17 +54,18 @@ def find_scans(
     if not source.exists():
         raise DataError(f"There is no file or folder {source}.", "Expected a scan, or a folder of scans.")
     series_rules = series_rules or SeriesRules()
-    root, studies = (source, {}) if patterns else _studies(source, bool(series_rules.rules))
+    listed = None if patterns or source.is_file() else _listed(source, channels)
+    root, studies = (source, {}) if patterns or listed else _studies(source, bool(series_rules.rules))
     if studies:
         return _with_studies(root, channels, studies, series_rules)
-    files, problems = _files_by_case(source, channels, patterns)
+    files, problems = listed or _files_by_case(source, channels, patterns)
     if not files:
         raise _no_complete_scan(source, channels, problems)
     cases = []
     for id in sorted(files):
         try:
             case = Case(id, id, files[id])
-            cases.append(with_series(case, channels, series_rules) if patterns else case)
+            cases.append(with_series(case, channels, series_rules) if patterns or listed else case)
         except MedsegError as error:
             if len(files) == 1:
                 raise
@@ -82,11 +84,32 @@ def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str]) ->
         named: ids of the cases that are left out.
     """
     from medseg.io.layouts.beside_scans import beside_scans
-    from medseg.io.layouts.unread_entries import unread_entries
+    from medseg.io.layouts.published.listed_scans import listed_scans, unlisted
+    from medseg.io.layouts.unread_entries import Unread, unread_entries
 
+    listed = None
+    with suppress(DataError):  # planning names what is wrong with the list
+        listed = listed_scans(source)
+    if listed is not None:
+        return Unread(source, others=unlisted(listed))  # the list says which files there are
     scans = {case.id: case.channels for case in cases}
     unread = unread_entries(source, scans, named=named)
     return replace(unread, others=[*beside_scans(source, scans, named), *unread.others])
+
+
+def _listed(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str]] | None:
+    """Return the scans that a data set's own list names, by case, and {case: why it is left out}; None for no list."""
+    from medseg.io.layouts.published.listed_scans import in_order, listed_scans
+
+    try:
+        listed = listed_scans(folder)
+    except DataError:
+        from medseg.io.layouts.folder_of_scans import look_through
+
+        if any(look_through(folder, channels)):
+            return None  # planning names what is wrong with the list; here the folder is one of images
+        raise
+    return None if listed is None else (in_order(listed, channels), listed.problems)
 
 
 def _files_by_case(

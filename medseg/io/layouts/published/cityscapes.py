@@ -120,20 +120,24 @@ def read_cityscapes(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | 
     )
 
 
-def scans_of_cityscapes(folder: Path) -> dict[str, tuple[Path, ...]]:
+def scans_of_cityscapes(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
     """Return the images to segment of such a folder, by case: those of its test part, else of val, else of train.
 
     Args:
         folder: the data set.
 
     Returns:
-        Empty where the folder has none.
+        {case: its image}, and {name: why it is left out}; both empty where the folder has none.
     """
     images = _folder(folder, IMAGES)
-    scenes = {} if images is None else _scenes(images)[0]
-    parts = {scene.part for scene in scenes.values()}
+    if images is None:
+        return {}, {}
+    scenes = _scenes(images)[0]
+    parts = {part for part, _, inner in _folders(images) if any(images_by_stem(inner))}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
-    return {id: (scene.path,) for id, scene in scenes.items() if scene.part == part}
+    doubtful = [images_by_stem(inner)[1] for of, _, inner in _folders(images) if of == part]
+    problems = {stem: why for in_folder in doubtful for stem, why in in_folder.items()}
+    return {id: (scene.path,) for id, scene in scenes.items() if scene.part == part}, problems
 
 
 def _folder(folder: Path, name: str) -> Path | None:

@@ -124,23 +124,42 @@ def read_coco(folder: Path, naming: Naming = DEFAULT_NAMING) -> DataSet | None:
     return DataSet(folder, "coco", ("image",), labels, cases, [*sentences(problems), *notes, *of_labels])
 
 
-def scans_of_coco(folder: Path) -> dict[str, tuple[Path, ...]]:
+def scans_of_coco(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
     """Return the images of such a folder to segment, by case: of its test part, else of val, else all.
 
     Args:
         folder: the data set.
 
     Returns:
-        Empty where the folder has no annotation file.
+        {case: its image}, and {image: why it is left out}; both empty where the folder has no annotation file.
     """
     paths = [] if _has_masks(folder) else annotation_files(folder)
     if not paths:
-        return {}
-    images = _find_images(folder, [read_coco_file(path) for path in paths], refuse=False)[0]
-    parts = {image.part for image in images}
+        return {}, {}
+    files = [read_coco_file(path) for path in paths]
+    parts = {image.part for image in _find_images(folder, files, refuse=False)[0]}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
-    chosen = [image for image in images if part is None or image.part == part]
-    return {id: (image.path,) for id, image in _with_ids(chosen, folder, {})}
+    of_part = [file for file in files if part is None or _part(file.path, folder) == part]
+    images, problems, _ = _find_images(folder, of_part, refuse=False)
+    return {id: (image.path,) for id, image in _with_ids(images, folder, problems)}, problems
+
+
+def unlisted_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images of such a folder that no annotation file lists, and the names of these files.
+
+    Args:
+        folder: the data set.
+
+    Returns:
+        Both empty where there is no annotation file that can be read.
+    """
+    paths = [] if _has_masks(folder) else annotation_files(folder)
+    try:
+        files = [read_coco_file(path) for path in paths]
+    except DataError:
+        return [], []
+    names = _find_images(folder, files, refuse=False)[2] if files else []
+    return [folder / name for name in names], [path.name for path in paths]
 
 
 def _has_masks(folder: Path) -> bool:
@@ -189,7 +208,7 @@ def _find_images(
         part = _part(file.path, folder)
         problems |= {f"{file.path.name}: {id}": why for id, why in file.problems.items()}
         for image in file.images.values():
-            image_file, why = _image_file(image.file_name, by_name, file.path, part)
+            image_file, why = _image_file(image.file_name, by_name, folder, file.path, part)
             if image_file is None:
                 problems[image.file_name] = Why(why, "missing image")
                 continue
@@ -212,7 +231,7 @@ def _find_images(
 
 
 def _image_file(
-    file_name: str, by_name: Mapping[str, Sequence[Path]], listing: Path, part: str | None
+    file_name: str, by_name: Mapping[str, Sequence[Path]], folder: Path, listing: Path, part: str | None
 ) -> tuple[Path | None, str]:
     """Return the file that an annotation file means by a name, or None and why there is none.
 
@@ -223,6 +242,7 @@ def _image_file(
     Args:
         file_name: as the annotation file has it.
         by_name: {name of a file: files below the data set's folder}.
+        folder: the data set's.
         listing: the annotation file.
         part: what part of the split it is about.
     """
@@ -235,10 +255,8 @@ def _image_file(
             if part_there != part_named:
                 break
             common += 1
-        folders = [
-            *map(part_of_name, path.parent.parts),
-            *(part_of_name(w) for p in path.parent.parts for w in words(p)),
-        ]
+        above = path.relative_to(folder).parent.parts  # what the folders above the data set are called says nothing
+        folders = [*map(part_of_name, above), *(part_of_name(word) for name in above for word in words(name))]
         of_part = part is not None and any(named and named[0] == part for named in folders)
         return common, path.parent == listing.parent, of_part, names_images(path.parent.name)
 

@@ -21,7 +21,7 @@ from medseg.io.layouts.crossed_pairs import listed_again
 from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.published.dataset_json import declared_channels, declared_labels
-from medseg.io.layouts.published.descriptions import descriptions
+from medseg.io.layouts.published.descriptions import ListedScans, descriptions
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}
 """Key of a list -> the part of the split that it holds."""
@@ -42,25 +42,92 @@ def read_datalist(folder: Path) -> DataSet | None:
     Raises:
         DataError: there are several datalists, or an entry has a fold that is not a number.
     """
-    description = descriptions(
-        folder, _is_datalist, "datalist", "Take the others away, or name the files: --images, --labels."
-    )
+    description = _description(folder)
     if description is None:
         return None
-    path, content = description
-    entries = [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
+    path, content, entries = description
     root = _root(folder, path, content, entries)
     cases, problems, unlabelled = _cases(root, path, entries)
     origin = "" if root == folder else f", with files from {root} (its dataroot)"
     notes = [f"read from {path.name}{origin}", *sentences(problems)]
     if unlabelled:
         notes.append(f"{counted(unlabelled, 'entry')} of {path.name} for testing without a label, not used here")
-    declares = "channel_names" in content or "modality" in content
-    named = declared_channels(content, str(path)) if declares and isinstance(content.get("modality", {}), dict) else ()
+    named = _declared(path, content)
     expected = len(cases[0].channels) if cases else 0
     channels = named if expected in (1, len(named)) and named else channel_numbers(cases)
     labels = declared_labels(content, str(path)) if content.get("labels") else None
     return DataSet(folder, "datalist", channels, labels, cases, notes)
+
+
+def scans_of_datalist(folder: Path) -> ListedScans | None:
+    """Return the scans of such a folder to segment: those for testing, else all.
+
+    Args:
+        folder: the data set.
+
+    Raises:
+        DataError: there are several datalists.
+    """
+    description = _description(folder)
+    if description is None:
+        return None
+    path, content, entries = description
+    for_testing = [(part, entry) for part, entry in entries if part == "test"]
+    root = _root(folder, path, content, for_testing or entries)
+    listed: list[tuple[tuple[Path, ...], Path]] = []
+    problems: dict[str, str] = {}
+    for number, (_, entry) in enumerate(for_testing or entries):
+        names = _images(entry)
+        if not names:
+            problems[f"entry {number}"] = f"{path.name} says {entry!r}; expected image"
+            continue
+        files = tuple(expanded_path(name, root) for name in names)
+        label = entry.get("label") if isinstance(entry, dict) else None
+        listed.append((files, expanded_path(label, root) if isinstance(label, str) else files[0]))
+    scans: dict[str, tuple[Path, ...]] = {}
+    for id, (files, _) in zip(_ids([(files[0], label) for files, label in listed]), listed, strict=True):
+        absent = next((file for file in files if not (is_image(file) and file.is_file())), None)
+        if absent is not None:
+            problems[id] = _absent(path, absent, "missing image")
+        elif scans.get(id, files) != files:
+            problems[f"{id} (again)"] = f"{path.name} lists {files[0]} under the name of {scans[id][0]}; rename one"
+        else:
+            scans[id] = files
+    labels = frozenset(label for _, label in listed)
+    return ListedScans(path, _declared(path, content), scans, problems, labels)
+
+
+def _description(folder: Path) -> tuple[Path, dict[str, Any], list[tuple[str, Any]]] | None:
+    """Return the datalist of a folder, its content, and its entries with their parts; None where there is none.
+
+    Raises:
+        DataError: there are several.
+    """
+    hint = "Take the others away, or name the files: --images, --labels."
+    description = descriptions(folder, _is_datalist, "datalist", hint)
+    if description is None:
+        return None
+    path, content = description
+    return path, content, [(part, entry) for key, part in _PARTS.items() for entry in content.get(key) or ()]
+
+
+def _declared(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the channels where a datalist says them, else nothing."""
+    declares = "channel_names" in content or "modality" in content
+    return declared_channels(content, str(path)) if declares and isinstance(content.get("modality", {}), dict) else ()
+
+
+def _images(entry: Any) -> list[str]:
+    """Return the names of the images of an entry; empty where it does not say them."""
+    images = entry.get("image") if isinstance(entry, dict) else None
+    names = [images] if isinstance(images, str) else images
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
+def _absent(path: Path, file: Path, kind: str) -> Why:
+    """Return why an entry is left out of which a file is not there, or no image."""
+    what = "is not an image" if file.exists() else "does not exist"
+    return Why(f"{path.name} lists {file}, which {what}", kind, file)
 
 
 def _is_datalist(content: Mapping[str, Any]) -> bool:
@@ -123,13 +190,12 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
     unlabelled = 0
     parts = {part for part, entry in entries if isinstance(entry, dict) and entry.get("label")}
     for number, (part, entry) in enumerate(entries):
-        images = entry.get("image") if isinstance(entry, dict) else None
-        names = [images] if isinstance(images, str) else images
+        names = _images(entry)
         label = entry.get("label") if isinstance(entry, dict) else None
         if part == "test" and names and not label:
             unlabelled += 1
             continue
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
+        if not names:
             problems[f"entry {number}"] = f"{path.name} says {entry!r}; expected image and label"
             continue
         if not isinstance(label, str):
@@ -149,9 +215,7 @@ def _cases(folder: Path, path: Path, entries: Sequence[tuple[str, Any]]) -> tupl
     for id, (weights, files, label, attributes) in zip(ids, listed, strict=True):
         absent = [file for file in (*files, label) if not (is_image(file) and file.is_file())]
         if absent:
-            what = "is not an image" if absent[0].exists() else "does not exist"
-            kind = "missing label" if absent[0] == label else "missing image"
-            problems[id] = Why(f"{path.name} lists {absent[0]}, which {what}", kind, absent[0])
+            problems[id] = _absent(path, absent[0], "missing label" if absent[0] == label else "missing image")
         elif len(files) != count:
             problems[id] = Why(
                 f"{path.name} lists {counted(len(files), 'file')}; expected {counted(count, 'channel')}",

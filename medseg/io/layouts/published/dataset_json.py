@@ -19,6 +19,7 @@ from medseg.io.layouts.case_weights import stated_weights, weigh_by_id
 from medseg.io.layouts.crossed_pairs import listed_again
 from medseg.io.layouts.dataset import DataSet, Layout, Why, pair_up, sentences
 from medseg.io.layouts.file_names.names import channel_files, group_by_case, images_by_stem
+from medseg.io.layouts.published.descriptions import ListedScans
 from medseg.io.values.class_names import check_zero
 
 NAME = "dataset.json"
@@ -69,6 +70,41 @@ def lists_cases(folder: Path) -> bool:
         DataError: the file is not valid JSON.
     """
     return (folder / NAME).is_file() and not {"dataset", "file_ending", "training"}.isdisjoint(_load(folder / NAME))
+
+
+def channels_declared_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of the channels that a folder's `dataset.json` numbers; empty where there is no such file.
+
+    Raises:
+        DataError: the file, or what it declares, is not valid.
+    """
+    content = _load(folder / NAME) if (folder / NAME).is_file() else {}
+    declares = not {"channel_names", "modality"}.isdisjoint(content)
+    return declared_channels(content, str(folder / NAME)) if declares else ()
+
+
+def scans_of_dataset_json(folder: Path) -> ListedScans | None:
+    """Return the images that a `dataset.json` lists for training, with or without labels; None where it lists none.
+
+    Args:
+        folder: the data set; images for testing are found by their folder.
+
+    Raises:
+        DataError: the file is not valid.
+    """
+    path = folder / NAME
+    content = _load(path) if path.is_file() else {}
+    named, listed = content.get("dataset"), content.get("training")
+    if isinstance(named, dict):
+        entries, key = [*named.items()], "images"
+    elif isinstance(listed, list) and "file_ending" not in content:
+        entries, key = [(None, entry) for entry in listed], "image"
+    else:
+        return None
+    channels = channels_declared_in(folder)
+    cases, problems = _explicit(folder, entries, key, len(channels), labelled=False)
+    labels = frozenset(case.label for case in cases if case.label is not None)
+    return ListedScans(path, channels, {case.id: case.channels for case in cases}, problems, labels)
 
 
 def structures_in(folder: Path) -> Labels | None:
@@ -239,7 +275,7 @@ def _suffixed(folder: Path, ending: Any, channels: int) -> tuple[list[Case], dic
 
 
 def _explicit(
-    folder: Path, entries: Iterable[tuple[str | None, Any]], key: str, channels: int
+    folder: Path, entries: Iterable[tuple[str | None, Any]], key: str, channels: int, labelled: bool = True
 ) -> tuple[list[Case], dict[str, str]]:
     """Return the cases that a `dataset.json` lists, and {id: why it is left out}.
 
@@ -248,6 +284,7 @@ def _explicit(
         entries: (id, {key: file or files, "label": file}) of each case; without an id, it is the label file's name.
         key: "image" or "images".
         channels: how many channels a case has.
+        labelled: whether a case needs its label; else its name is that of the label, or of the first image.
     """
     cases: dict[str, Case] = {}
     problems: dict[str, str] = {}
@@ -255,14 +292,16 @@ def _explicit(
         try:
             names = [entry[key]] if isinstance(entry[key], str) else entry[key]
             images = tuple(expanded_path(name, folder) for name in names)
-            label = expanded_path(entry["label"], folder)
-        except (TypeError, KeyError):
-            problems[id or f"entry {number}"] = f"{NAME} says {entry!r}; expected {key} and label"
+            label = expanded_path(entry["label"] if labelled else entry.get("label", names[0]), folder)
+        except (TypeError, KeyError, AttributeError, IndexError):
+            expected = f"{key} and label" if labelled else key
+            problems[id or f"entry {number}"] = f"{NAME} says {entry!r}; expected {expected}"
             continue
         id = id or split_suffix(label)[0]
         if len(images) == 1 and not images[0].exists():
             images = _legacy(images[0], channels)
-        absent = [path for path in (*images, label) if not (is_image(path) and path.is_file())]
+        needed = (*images, label) if labelled else images
+        absent = [path for path in needed if not (is_image(path) and path.is_file())]
         if absent:
             what = "is not an image" if absent[0].exists() else "does not exist"
             kind = "missing label" if absent[0] == label else "missing image"

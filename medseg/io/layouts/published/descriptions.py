@@ -1,8 +1,9 @@
-"""Find the JSON file in a folder that describes a data set, by what it holds: such files have any name."""
+"""Find the JSON file in a folder that describes a data set, by what it holds; the scans that a description lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,25 @@ from medseg.core.json_text import parse_json
 
 _MOST_FILES, _MOST_BYTES = 20, 64 << 20
 """A folder with more JSON files holds one for each case; a larger file describes no data set."""
+
+
+@dataclass(frozen=True)
+class ListedScans:
+    """The scans that the description of a data set lists, with or without labels.
+
+    Attributes:
+        source: the description.
+        channels: names of the channels in the order of the files; empty where only the order tells them apart.
+        files: {case: its files}.
+        problems: {case: why it is left out}.
+        beside: the other files that it lists, such as labels.
+    """
+
+    source: Path
+    channels: tuple[str, ...]
+    files: dict[str, tuple[Path, ...]]
+    problems: dict[str, str]
+    beside: frozenset[Path] = frozenset()
 
 
 def descriptions(

@@ -24,9 +24,8 @@ def read_labelme_folders(folder: Path) -> DataSet | None:
     Returns:
         The data set.
     """
-    folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    exported = [path for path in folders if (path / LIST).is_file()]
-    if not exported or 2 * len(exported) < len(folders):
+    folders, exported = _folders(folder)
+    if not exported:
         return None
     images: dict[str, tuple[Path, ...]] = {}
     labels: dict[str, Path] = {}
@@ -59,11 +58,30 @@ def _problem_of_list(label: Path) -> str | None:
     return None
 
 
-def scans_of_labelme_folders(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Return the images of such a folder by case; empty where it is not one.
+def _folders(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders in a folder, and those of them with a list of names; none where these are the fewer."""
+    folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    exported = [path for path in folders if (path / LIST).is_file()]
+    return folders, exported if 2 * len(exported) >= len(folders) else []
+
+
+def scans_of_labelme_folders(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """Return the images of such a folder by case, with or without labels, and {case: why it is left out}.
 
     Args:
         folder: the data set.
+
+    Returns:
+        Both empty where it is not one.
     """
-    data = read_labelme_folders(folder)
-    return {case.id: case.channels for case in data.cases} if data else {}
+    scans: dict[str, tuple[Path, ...]] = {}
+    problems: dict[str, str] = {}
+    folders, exported = _folders(folder)
+    for path in folders if exported else ():
+        id = path.name.removesuffix(FOLDER_END)
+        files, doubtful = images_by_stem(path)
+        if _IMAGE_NAME in files:
+            scans[id] = (files[_IMAGE_NAME],)
+        elif files or doubtful or path in exported:
+            problems[id] = doubtful.get(_IMAGE_NAME) or Why(f"there is no {_IMAGE_NAME} in {path}", "missing image")
+    return scans, problems

@@ -17,7 +17,7 @@ from medseg.core.labels import Labels
 from medseg.core.names import declared_path
 from medseg.io.formats.table import is_image
 from medseg.io.layouts.dataset import DataSet, Why, sentences
-from medseg.io.layouts.published.descriptions import descriptions
+from medseg.io.layouts.published.descriptions import ListedScans, descriptions
 
 _CT = "ct"
 
@@ -38,21 +38,66 @@ def read_mist(folder: Path) -> DataSet | None:
     if description is None:
         return None
     path, content = description
-    root = declared_path(str(content["train-data"]), folder)
+    mask = _words(content["mask"], "mask", path)
+    chosen, problems = _files(_root(path, content, "train-data"), {**_images(path, content), "mask": mask})
+    cases = [Case(id, id, files[:-1], files[-1]) for id, files in chosen.items()]
+    labels, notes = _labels(content, path)
+    channels = tuple(content["images"])
+    if content.get("modality") == _CT and len(channels) == 1:
+        channels = (_CT,)  # the name decides how intensities are normalized
+    return DataSet(folder, "mist", channels, labels, cases, [f"read from {path.name}", *notes, *sentences(problems)])
+
+
+def scans_of_mist(folder: Path) -> ListedScans | None:
+    """Return the scans of such a folder to segment: those of `test-data` where it is named, else of `train-data`.
+
+    Args:
+        folder: the folder of the JSON file.
+
+    Raises:
+        DataError: there are several such files, or what it declares is not valid.
+    """
+    description = descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
+    if description is None:
+        return None
+    path, content = description
+    root = _root(path, content, "test-data" if content.get("test-data") else "train-data")
+    return ListedScans(path, tuple(content["images"]), *_files(root, _images(path, content)))
+
+
+def _root(path: Path, content: Mapping[str, Any], key: str) -> Path:
+    """Return the folder of the cases that a key names.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    root = declared_path(str(content[key]), path.parent)
     if not root.is_dir():
         raise DataError(
-            f"{path}: train-data is {content['train-data']!r}, and there is no folder {root}.",
-            f"Expected the folder of the training cases, absolute or relative to {folder}.",
+            f"{path}: {key} is {content[key]!r}, and there is no folder {root}.",
+            f"Expected the folder of the cases, absolute or relative to {path.parent}.",
         )
-    mask = _words(content["mask"], "mask", path)
-    images = {str(name): _words(words, f"images.{name}", path) for name, words in content["images"].items()}
-    cases: list[Case] = []
+    return root
+
+
+def _images(path: Path, content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the words in the names of the files of each channel."""
+    return {str(name): _words(words, f"images.{name}", path) for name, words in content["images"].items()}
+
+
+def _files(root: Path, kinds: Mapping[str, Sequence[str]]) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """Return the files of each case in the order of their kinds, and {case: why it is left out}.
+
+    Args:
+        root: the folder of the cases.
+        kinds: {kind of file: words, one of which its name contains}.
+    """
+    chosen: dict[str, tuple[Path, ...]] = {}
     problems: dict[str, str] = {}
     for case_folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
         files = sorted(entry for entry in case_folder.iterdir() if is_image(entry))
         matches = {
-            name: [file for file in files if any(word in file.name for word in words)]
-            for name, words in {**images, "mask": mask}.items()
+            name: [file for file in files if any(word in file.name for word in words)] for name, words in kinds.items()
         }
         missing = [name for name, matching in matches.items() if not matching]
         several = [name for name, matching in matches.items() if len(matching) > 1]
@@ -66,13 +111,8 @@ def read_mist(folder: Path) -> DataSet | None:
         elif len({matching[0] for matching in matches.values()}) < len(matches):
             problems[case_folder.name] = f"one file of {case_folder} is meant by two of {', '.join(matches)}"
         else:
-            chosen = [matching[0] for matching in matches.values()]
-            cases.append(Case(case_folder.name, case_folder.name, tuple(chosen[:-1]), chosen[-1]))
-    labels, notes = _labels(content, path)
-    channels = tuple(images)
-    if content.get("modality") == _CT and len(channels) == 1:
-        channels = (_CT,)  # the name decides how intensities are normalized
-    return DataSet(folder, "mist", channels, labels, cases, [f"read from {path.name}", *notes, *sentences(problems)])
+            chosen[case_folder.name] = tuple(matching[0] for matching in matches.values())
+    return chosen, problems
 
 
 def _is_mist(content: Mapping[str, Any]) -> bool:

@@ -1,0 +1,129 @@
+"""Find the scans of a data set that lists its files: those for testing where it names such, with or without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from medseg.core.errors import DataError
+from medseg.core.wording import counted, first_few
+from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.layouts.case_table import scans_of_table
+from medseg.io.layouts.dataset import Why
+from medseg.io.layouts.file_names.modalities import may_be, says
+from medseg.io.layouts.file_names.side_folders import shows_scans
+from medseg.io.layouts.file_names.words import names_images, names_labels
+from medseg.io.layouts.published.datalist import scans_of_datalist
+from medseg.io.layouts.published.dataset_json import NAME, channels_declared_in, scans_of_dataset_json
+from medseg.io.layouts.published.descriptions import ListedScans
+from medseg.io.layouts.published.mist import scans_of_mist
+from medseg.io.layouts.used_paths import absolute
+
+_TEST_IMAGES = "imagesTs"
+_LISTS = (scans_of_table, scans_of_datalist, scans_of_mist, scans_of_dataset_json)
+"""What lists the files of cases, in the order in which `plan` asks them."""
+_MOST_NAMED = 20
+
+
+def listed_scans(folder: Path) -> ListedScans | None:
+    """Return the scans that the table or the JSON file of a data set lists.
+
+    Args:
+        folder: the data set's.
+
+    Returns:
+        None where it has neither, or a folder of test images, which are meant then.
+
+    Raises:
+        DataError: the list is not valid.
+    """
+    if (folder / _TEST_IMAGES).is_dir():
+        return None
+    return next((listed for scans_of in _LISTS if (listed := scans_of(folder)) is not None), None)
+
+
+def unlisted(listed: ListedScans) -> list[tuple[str, Why]]:
+    """Return (name, why) of the images beside those that a list names, as one entry; empty where there are none.
+
+    Args:
+        listed: what its list names.
+    """
+    if not listed.beside:
+        return []  # MIST's folders of cases hold what is not asked for
+    known = {absolute(path) for files in listed.files.values() for path in files} | {*map(absolute, listed.beside)}
+    folders = {path.parent for files in listed.files.values() for path in map(absolute, files)}
+    names = [path.name for place in sorted(folders) for path in sorted(place.iterdir()) if _is_new(path, known)]
+    return unlisted_entry(names, [listed.source.name])
+
+
+def unlisted_entry(names: Sequence[str], lists: Sequence[str]) -> list[tuple[str, Why]]:
+    """Return one entry (name, why) for images that no list names; none where there are none.
+
+    Args:
+        names: of the images.
+        lists: names of the files that list images.
+    """
+    if not names:
+        return []
+    what = f"{counted(len(names), 'image')} not listed in {first_few([*lists])}, and not segmented"
+    return [(names[0], Why(f"{what}: {first_few([*names], _MOST_NAMED)}"))]
+
+
+def _is_new(path: Path, known: Collection[Path]) -> bool:
+    """Return whether a file is an image that is not known, and that no name calls a label or a preview."""
+    if path in known or path.name.startswith(".") or not is_image(path) or path.is_dir():
+        return False
+    return not names_labels(split_suffix(path)[0]) and not shows_scans(path.name)
+
+
+def check_numbers(folder: Path, channels: Sequence[str]) -> None:
+    """Refuse a data set that numbers the model's channels in another order: its files would be taken for each other.
+
+    Args:
+        folder: of the numbered files (`CASE_0000`), or of the data set.
+        channels: names of the model's channels, in order.
+
+    Raises:
+        DataError: a `dataset.json` here, or in the folder above, has the model's channels in another order.
+    """
+    for root in (folder, folder.absolute().parent):
+        declared = [name.lower() for name in channels_declared_in(root)]
+        wanted = [name.lower() for name in channels]
+        if declared != wanted and sorted(declared) == sorted(wanted):
+            patterns = ",".join(f"*_{declared.index(name):04d}.nii.gz" for name in wanted)
+            raise DataError(
+                f"{root / NAME} numbers the channels {', '.join(declared)}; the model takes them as "
+                f"{', '.join(wanted)}.",
+                f"Name the folder of the images, and say which file is which: --channels '{patterns}'.",
+            )
+
+
+def in_order(listed: ListedScans, channels: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each case in the order of the model's channels.
+
+    Where names on either side say nothing (`image`, `channel_0`), files keep the order of the list.
+
+    Raises:
+        DataError: the names are others than the model's.
+    """
+    names = [name.lower() for name in listed.channels]
+    wanted = [name.lower() for name in channels]
+    if {*wanted} <= {*names}:
+        order = [names.index(name) for name in wanted]
+        return {
+            id: tuple(files[number] for number in order) if len(files) == len(names) else files
+            for id, files in listed.files.items()
+        }
+    fits = may_be(names[0], channels) if len(names) == len(wanted) == 1 else all(map(_fits, names, wanted))
+    if len(names) == len(wanted) and not fits:
+        raise DataError(
+            f"{listed.source} lists the channels {', '.join(listed.channels)}; the model takes {', '.join(channels)}.",
+            "Give the columns or channels of the list the names of the model's, or name the folder of the images with "
+            "a pattern for each channel: --channels '*_t1.nii.gz'.",
+        )
+    return listed.files
+
+
+def _fits(name: str, wanted: str) -> bool:
+    """Return whether a channel is the model's by their names, or one of the names says nothing."""
+    return any(names_images(text) or text.startswith("channel_") for text in (name, wanted)) or says(name, [wanted])
