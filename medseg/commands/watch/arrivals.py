@@ -82,7 +82,7 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
     """Return the studies in a folder, by name, and the names of files that are not a study.
 
     A folder, a zip, or a scan in one file is a study; so are CASE_0000, CASE_0001, ... for a model of several channels,
-    and a header with the file of its data.
+    and a header with the file of its data. CASE beside CASE_0000 is a study of its own.
 
     Args:
         folder: the watched folder.
@@ -107,8 +107,12 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
             groups[case if number == 0 or (number and channels > 1) else stem, suffix].append(path)
         else:
             others.append(entry.name)
-    for (stem, _), paths in groups.items():
-        arrivals.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
+    for (stem, suffix), paths in groups.items():
+        alone = folder / f"{stem}{suffix}"  # CASE.png beside CASE_0000.png is a study of its own
+        numbered = [path for path in paths if path != alone]
+        for files in ([alone] if alone in paths else [], numbered):
+            if files:
+                arrivals.append(Arrival(files[0].name, stem, files[0], tuple(files)))
     if others:
         scans = [path for arrival in arrivals for path in arrival.files if path.exists()]  # a link may lead nowhere
         parts = {file for path in scans for file in _parts(path, path.stat().st_mtime_ns)}
@@ -173,6 +177,10 @@ def why_incomplete(
         return f"{snapshot.unfinished[0]} is a copy that was not finished."
     if arrival.files and arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
         return f"{arrival.path} is not a complete zip: it does not open."
+    numbers = {split_channel(split_suffix(path)[0])[1] for path in arrival.files}
+    absent = [f"{number:04d}" for number in range(len(channels)) if number not in numbers]
+    if not late and not patterns and arrival.files and absent and None not in numbers:
+        return f"{arrival.path.name} is there without {arrival.stem}_{absent[0]}; the model takes {len(channels)}."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
         if refused and not (late and cases):

@@ -16,7 +16,7 @@ from typing import Any
 
 from medseg.core.errors import DataError
 from medseg.core.machine.locking import open_alone
-from medseg.core.names import relative_path_problem
+from medseg.core.names import file_name_for, relative_path_problem
 from medseg.delivery.provenance.manifest import now
 
 JOURNAL = "watch.jsonl"
@@ -89,6 +89,7 @@ class WatchState:
         if recorded:
             return str(recorded)
         taken = {entry.get("folder") for entry in self.entries.values()} | {JOURNAL}
+        stem, study = (name if _is_folder_name(name) else file_name_for(name) for name in (stem, study))
         free = next(name for name in chain((stem, study), (f"{stem}_{n}" for n in count(2))) if name not in taken)
         if (self.folder / free).exists():
             raise DataError(

@@ -89,8 +89,8 @@ def watch(
         An event whenever the state of a study changes.
 
     Raises:
-        MedsegError: there is no such folder or model, or another watch works in `output`. Errors of a single study are
-            events.
+        MedsegError: there is no such folder or model, another watch works in `output`, or, with `once`, the folder
+            cannot be listed. Errors of a single study are events.
     """
     options, source, output = options or WatchOptions(), Path(source), Path(output)
     _check_folders(source, output)
@@ -170,6 +170,10 @@ class _Watcher:
         try:
             arrivals, others = arrivals_in(self.source, len(self.channels))
         except OSError as error:
+            if self.options.once:
+                raise DataError(
+                    f"{self.source} cannot be listed: {error.strerror}.", "Check the permissions."
+                ) from None
             yield from self._note(f"{self.source} cannot be listed ({error.strerror}); it is tried again.")
             return
         # the header of a file with data may arrive after it

@@ -67,7 +67,7 @@ def with_split_lists(data: DataSet) -> DataSet:
     parts: dict[str, list[str]] = {}
     unknown: dict[str, dict[str, None]] = {}  # {source: lines}
     for entry in entries:
-        id = _case_of(entry.line, ids)
+        id = case_named(entry.line, ids)
         if id is None:
             if not entry.may_be_heading:
                 unknown.setdefault(entry.source, {})[entry.line] = None
@@ -96,7 +96,7 @@ def with_split_lists(data: DataSet) -> DataSet:
         for case in data.cases
         if case.id in parts
     ]
-    notes = [f"the split is that of {names}", *_vain(unknown)]
+    notes = [f"the split is that of {names}", *notes_on_unknown(unknown)]
     if len(cases) < len(data.cases):
         notes.append(f"{counted(len(data.cases) - len(cases), 'case')} in no list of {names}, left out")
     elif unlisted:
@@ -144,7 +144,7 @@ def _numbers_folds(cases: Sequence[Case]) -> bool:
     return any(case.attributes.get("fold", "").strip() for case in cases)
 
 
-def _vain(unknown: Mapping[str, Collection[str]]) -> Iterator[str]:
+def notes_on_unknown(unknown: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Yield notes on the lines of each file that name no case."""
     for source, lines in unknown.items():
         shown = ", ".join(line[:40] for line in [*lines][:_MOST_SHOWN])
@@ -226,7 +226,7 @@ def _label(case: Case) -> tuple[Path, ...]:
     return () if case.label is None else (case.label,)
 
 
-def _case_of(line: str, ids: Mapping[str, str]) -> str | None:
+def case_named(line: str, ids: Mapping[str, str]) -> str | None:
     """Return the case that a line names; None where it names none, or several.
 
     Names of files count before other words, which may be numbers of rows.
@@ -235,9 +235,9 @@ def _case_of(line: str, ids: Mapping[str, str]) -> str | None:
         line: of a list.
         ids: {name of a case or of one of its files, without suffix: id of the case}.
 
-    >>> _case_of("/SegNet/train/a 1.png /SegNet/trainannot/a 1.png", {"a 1": "a 1"})
+    >>> case_named("/SegNet/train/a 1.png /SegNet/trainannot/a 1.png", {"a 1": "a 1"})
     'a 1'
-    >>> _case_of("0,images/7.png,masks/7.png", {"0": "0", "7": "7"}), _case_of("0,7", {"0": "0", "7": "7"})
+    >>> case_named("0,images/7.png,masks/7.png", {"0": "0", "7": "7"}), case_named("0,7", {"0": "0", "7": "7"})
     ('7', None)
     """
     words = [line, *re.split(r"[,;\t]|\s+(?=\S*[/\\])", line), *re.split(r"[,;\s]+", line)]

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_hash_of, take_snapshot
+from medseg.commands.watch.arrivals import Arrival, arrivals_in, content_hash_of, take_snapshot, why_incomplete
+from medseg.io.layouts.studies import SeriesRules
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -33,6 +34,30 @@ def test_folders_zips_and_scans_are_studies(tmp_path: Path, channels: int, expec
     assert {one.name: one.stem for one in found} == expected
     assert others == ["IM1.dcm", "readme.txt"]
     assert len(found[0].files) == channels
+
+
+@pytest.mark.parametrize(("channels", "others"), [(1, {"a_0001.png": "a_0001"}), (2, {})])
+def test_a_scan_without_a_number_is_a_study_beside_numbered_ones(
+    tmp_path: Path, channels: int, others: dict[str, str]
+) -> None:
+    files(tmp_path, "a.png", "a_0000.png", "a_0001.png")
+    found, _ = arrivals_in(tmp_path, channels)
+    assert {one.name: one.stem for one in found} == {"a.png": "a", "a_0000.png": "a"} | others
+    assert sum(len(one.files) for one in found) == 3
+
+
+def test_a_channel_that_is_late_is_waited_for(tmp_path: Path) -> None:
+    def why(channels: int, late: bool) -> str | None:
+        [arrival] = arrivals_in(tmp_path, channels)[0]
+        names = [f"channel_{number}" for number in range(channels)]
+        return why_incomplete(arrival, take_snapshot(arrival), names, None, SeriesRules(), late)
+
+    files(tmp_path, "a_0000.nii.gz")
+    assert why(2, late=False) == "a_0000.nii.gz is there without a_0001; the model takes 2."
+    assert why(2, late=True) is None  # one file may hold both; what it lacks is said when it is read
+    assert why(1, late=False) is None
+    files(tmp_path, "a_0001.nii.gz")
+    assert why(2, late=False) is None
 
 
 def test_the_data_of_a_header_are_not_named_as_no_study(tmp_path: Path) -> None:

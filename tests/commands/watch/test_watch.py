@@ -237,14 +237,14 @@ def test_a_study_that_waits_again_keeps_its_folder(place: Path, small_model: Pat
 
 
 def test_odd_names_do_not_end_the_watch(place: Path, small_model: Path) -> None:
-    names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z"]
+    names = ["watch.jsonl", "x [bold] \n y.zip", "n" * 250, os.fsdecode(b"caf\xe9"), "z", "p\\1", "C:x"]
     for number, name in enumerate(names):
         scan(place / "in" / name / "scan.nii.gz", number)
     latin = os.fsdecode(b"caf\xe9.nii.gz")
     scan(place / "in" / "plain.nii.gz").rename(place / "in" / latin)
     events = once(place, small_model)
     found = states(events)
-    assert [found[name] for name in (*names, latin)] == ["done", "done", "failed", "done", "done", "done"]
+    assert [found[name] for name in (*names, latin)] == ["done", "done", "failed", *["done"] * 5]
     manifest = json.loads((place / "out" / latin / "manifest.json").read_text())
     assert "caf\udce9" in json.dumps(manifest, ensure_ascii=False)
     assert states(once(place, small_model)) == {}
@@ -341,6 +341,17 @@ def test_what_is_wrong_with_the_request_ends_the_watch(place: Path, small_model:
             list(watch(place / "in", output, small_model))
     with pytest.raises(DataError, match="no folder"):
         list(watch(place / "nowhere", place / "out", small_model))
+
+
+def test_a_folder_that_cannot_be_listed_ends_one_look_with_an_error(
+    place: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")  # the user of the tests may list any folder
+
+    monkeypatch.setattr(watch_module, "arrivals_in", closed)
+    with pytest.raises(DataError, match="in cannot be listed: Permission denied"):
+        once(place, small_model)
 
 
 def test_one_watch_a_folder_of_answers(place: Path, small_model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from medseg.core.wording import counted, first_few
 from medseg.io.layouts.dataset import DataSet, Why, sentences
 from medseg.io.layouts.file_names.names import images_by_stem
 from medseg.io.layouts.file_names.split_words import TRAINVAL, part_named
+from medseg.io.layouts.split_lists import case_named, notes_on_unknown
 from medseg.io.values.class_names import BACKGROUND, number_names, read_lines
 
 IMAGES = "JPEGImages"
@@ -42,7 +44,7 @@ def read_voc(folder: Path) -> DataSet | None:
     labels, problems = masks[labels_folder]
     images, image_problems = images_by_stem(folder / IMAGES)
     problems |= image_problems
-    sets, list_notes = _image_sets(folder)
+    sets, list_notes = _image_sets(folder, images.keys() | labels.keys() | problems.keys())
     listed = {id: path for id, path in labels.items() if not sets or id in sets}
     cases = [Case(id, id, (images[id],), listed[id]) for id in listed.keys() & images.keys()]
     cases = [replace(case, attributes={"image_set": sets[case.id]}) if sets else case for case in cases]
@@ -75,21 +77,34 @@ def _structures(folder: Path) -> tuple[Labels | None, list[str]]:
     return labels, [] if any(name in BACKGROUND for name in names) else [note]
 
 
-def _image_sets(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Return {case: the lists that name it}, and a note on lists that are not used.
+def _image_sets(folder: Path, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Return {case: the lists that name it}, and notes on lists that are not used and on lines that name no case.
 
     Lists whose names say a part of the split (`train`, `train_aug`, `val2012`) count before others. trainval counts
     only where neither train nor val, which say more, does.
+
+    Args:
+        folder: the data set.
+        names: of the images and masks; a line may also have their files, or a number behind the name.
     """
     paths = sorted((folder / _SETS).glob("*.txt"))
     of_parts = [path for path in paths if part_named(path.stem)]
+    ids = {name: name for name in names}
     sets: dict[str, list[str]] = {}
+    unknown: dict[str, list[str]] = {}
     for path in of_parts or paths:
         for line in read_lines(path):
-            sets.setdefault(line.split()[0], []).append(path.stem)
+            said = (line, line.rsplit(maxsplit=1)[0], case_named(line, ids), line.split()[0])
+            id = next((name for name in said if name in ids), None)
+            if id is None:
+                unknown.setdefault(f"{_SETS}/{path.name}", []).append(line)
+            else:
+                sets.setdefault(id, []).append(path.stem)
     others = [path.name for path in paths if of_parts and path not in of_parts]
-    note = f"{_SETS}: {first_few(others)} not used, as no part of a split (train, val, test) has such a name"
+    notes = [*notes_on_unknown(unknown)]
+    if others:
+        notes.append(f"{_SETS}: {first_few(others)} not used, as no part of a split (train, val, test) has such a name")
     joined = {
         id: "+".join([name for name in names if part_named(name) != TRAINVAL] or names) for id, names in sets.items()
     }
-    return joined, [note] if others else []
+    return joined, notes

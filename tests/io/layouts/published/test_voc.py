@@ -51,6 +51,22 @@ def test_image_sets_choose_the_cases_and_stay_known(voc):
     assert data.problems == ["1 mask in no list of ImageSets/Segmentation, left out"]
 
 
+@pytest.mark.parametrize("line", ["left eye", "left eye 1", "/JPEGImages/left eye.jpg /SegmentationClass/left eye.png"])
+def test_lines_of_lists_name_cases_with_spaces_files_or_numbers(voc, line):
+    touch(voc, "JPEGImages/left eye.jpg", "SegmentationClass/left eye.png", "ImageSets/Segmentation/train.txt")
+    (voc / "ImageSets/Segmentation/train.txt").write_text(f"a 1\n{line}\nb -1\n")
+    data = find_cases(voc)
+    assert sorted(case.id for case in data.cases) == ["a", "b", "left eye"]
+    assert not any("without a case" in problem for problem in data.problems)
+
+
+def test_lines_that_name_no_case_are_named(voc):
+    touch(voc, "ImageSets/Segmentation/train.txt")
+    (voc / "ImageSets/Segmentation/train.txt").write_text("a\ngone\n")
+    expected = "ImageSets/Segmentation/train.txt: 1 line without a case of that name (gone)"
+    assert expected in find_cases(voc).problems
+
+
 def test_masks_where_labelme_puts_them(tmp_path):
     touch(tmp_path, "JPEGImages/a.jpg", "SegmentationClass/a.npy", "SegmentationClassPNG/a.png")
     assert files_of(find_cases(tmp_path)) == {"a": ["JPEGImages/a.jpg", "SegmentationClassPNG/a.png"]}
