@@ -28,6 +28,8 @@ _LEFT_OUT_WHEN_NONE = {
     "train_seconds",
     "finished",
     "seconds",
+    "plan_file",
+    "data",
     "notes",
     "failed",
     "scores",
@@ -179,6 +181,8 @@ class RunRecord(_Part):
         processes: how many trained together when the run began.
         precision: type that convolutions were computed in.
         network_factory: name of the caller's own function that made the network; None for a network of the plan.
+        plan_file: path of the plan, where it lies outside of the workspace's `plans/`.
+        data: what `--data` said.
         plan_hash: SHA-256 of the plan in the workspace when the run began.
         medseg: version of the package.
         torch: version of torch.
@@ -212,6 +216,8 @@ class RunRecord(_Part):
     processes: int | None = None
     precision: str | None = None
     network_factory: str | None = None
+    plan_file: str | None = None
+    data: str | None = None
     plan_hash: str | None = None
     medseg: str | None = None
     torch: str | None = None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,11 +132,25 @@ class FoldFolder:
         if len(self.path.parents) < 4:  # not a run in a workspace
             return "medseg train --resume"
         configuration, plan, _, workspace = self.path.parents[:4]
-        planned = (workspace / "plans" / f"{plan.name}.yaml").exists()
-        plan_name = plan.name if planned else str(self.path / PLAN)  # a plan file that lies elsewhere has a copy here
+        places = self._places()
+        lies_elsewhere, data = places.get("plan_file"), places.get("data")
+        if lies_elsewhere and Path(lies_elsewhere).exists():
+            plan_name = lies_elsewhere
+        else:  # a plan file that lay elsewhere has a copy here
+            planned = (workspace / "plans" / f"{plan.name}.yaml").exists()
+            plan_name = plan.name if planned else str(self.path / PLAN)
         names = ["--plan", plan_name, "--fold", self.fold, "--config", configuration.name]
         elsewhere = [] if workspace == Path() else ["--workspace", str(workspace)]
-        return shlex.join(["medseg", "train", *names, *elsewhere, "--resume"])
+        moved = ["--data", data] if data else []
+        return shlex.join(["medseg", "train", *names, *elsewhere, *moved, "--resume"])
+
+    def _places(self) -> dict[str, str | None]:
+        """Return what the record of the run says on where its plan and its data set lie; empty where there is none."""
+        with suppress(OSError, ValueError):
+            content = json.loads(self.record.read_text(encoding="utf-8"))
+            if isinstance(content, dict):
+                return {key: str(value) for key in ("plan_file", "data") if (value := content.get(key))}
+        return {}
 
     def next_stage_answers(self, configuration: str) -> Path:
         """Return the folder with a cascade's first-stage answers to the training cases of a later configuration."""

@@ -50,6 +50,8 @@ class Sample:
         structures: (structures,) bool, which of them were annotated; None where all were.
         previous: (z, y, x) int16, label indices from the previous stage of a cascade; None where there is none.
         key: names the contents of the case's files and how they were preprocessed.
+        contents: names what training takes from the case, however it is preprocessed: the contents of its files, its
+            weights, and which structures were annotated.
         weight_offsets: (z, y, x) float32, the weight of each voxel in the loss minus 1, so that what is padded with 0
             has the weight 1; None where the case has no map of weights.
     """
@@ -62,6 +64,7 @@ class Sample:
     structures: torch.Tensor | None = None
     previous: torch.Tensor | None = None
     key: str = ""
+    contents: str = ""
     weight_offsets: torch.Tensor | None = None
 
 
@@ -86,17 +89,19 @@ def load_samples(
 
     def load(case: Case) -> Sample:
         try:
-            key = _key(case, recipe)
+            contents = _contents(case)
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        key = _digest(recipe + contents)
         path = folder / f"{case.id}-{key}.safetensors"
+        taken = _digest(f"{contents}{case.annotated}{case.weight}{case.loss_weight}")
         if path.exists():
             try:
-                return replace(_read(case, path, plan.labels), key=key)
+                return replace(_read(case, path, plan.labels), key=key, contents=taken)
             except Exception:  # safetensors' own kinds of error: the file is damaged, and is made again
                 path.unlink()
         _make(case, plan, configuration, path)
-        return replace(_read(case, path, plan.labels), key=key)
+        return replace(_read(case, path, plan.labels), key=key, contents=taken)
 
     samples: list[Sample] = []
     failed: dict[str, str] = {}
@@ -159,25 +164,33 @@ def _recipe(plan: Plan, configuration: Configuration) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _key(case: Case, recipe: str) -> str:
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _contents(case: Case) -> str:
+    """Return text that changes with the contents of a case's files.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
     # readers are imported in the threads that use them, what preprocesses only where a case is not in the cache
     from medseg.io.annotations.coco import content_of, split_reference
     from medseg.io.several_files import files_of, is_by_structure
 
-    named = [*case.channels]
+    named, text = [*case.channels], ""
     if case.label is not None and split_reference(case.label):
-        recipe += content_of(case.label)  # and not the whole file, which is about all images
+        text += content_of(case.label)  # and not the whole file, which is about all images
     elif case.label is not None:
         named.append(case.label)
     if case.weight_map is not None:
         named.append(case.weight_map)
-        recipe += " with weights"  # of the same contents as another file, it is something else
+        text += " with weights"  # of the same contents as another file, it is something else
     files = [file for name in named for file in files_of(name)]
     for path in filter(is_by_structure, named):  # the names of masks, or of their folders, say what they mean
         above = path if path.is_dir() else path.parent.parent
-        recipe += "".join(file.relative_to(above).as_posix() for file in files_of(path))
-    text = recipe + "".join(content_hash(file) if file.exists() else "missing" for file in files)
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        text += "".join(file.relative_to(above).as_posix() for file in files_of(path))
+    return text + "".join(content_hash(file) if file.exists() else "missing" for file in files)
 
 
 def _make(case: Case, plan: Plan, configuration: Configuration, path: Path) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from medseg.commands.train.run import Run
 from medseg.core.case import Case
 from medseg.core.errors import DataError, PlanError
 from medseg.core.wording import counted, first_few
+from medseg.models.record import RunRecord
+from medseg.models.run_files import FoldFolder
 from medseg.models.workspace import plan_folds
 from medseg.planning.splits import patient_leaks
 from medseg.preprocessing.cache import Sample
+
+CONTENTS = "contents"
+"""Key of a run's `split.json`: {case: what names the contents that the run was trained on}."""
+_UNTIL = " (until step "
+_MOST_EXPLAINED = 3
 
 
 def choose_cases(run: Run, cases: list[Case]) -> tuple[list[Case], list[Case], list[str]]:
@@ -56,6 +63,56 @@ def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[C
         )
     training, validation = ([labelled[case] for case in split[side]] for side in ("train", "val"))
     return training, validation, []
+
+
+def changed_since(
+    files: FoldFolder, record: RunRecord | None, contents: Mapping[str, str], failed: Mapping[str, str], step: int
+) -> tuple[dict[str, str], list[str]]:
+    """Return what a run has been trained on so far, and notes on cases that are others now than when it began.
+
+    Args:
+        files: folder of the fold.
+        record: what earlier sessions noted; None for a new run.
+        contents: {case: what names its contents} of the cases that could be read now.
+        failed: {case: why it could not be read} now.
+        step: the step from which the run goes on.
+
+    Returns:
+        {case: what names its contents}, those included that only an earlier session could read.
+    """
+    notes = []
+    if failed:
+        shown = "; ".join(f"{id}: {why.splitlines()[0]}" for id, why in [*failed.items()][:_MOST_EXPLAINED])
+        more = f"; and {len(failed) - _MOST_EXPLAINED} more" * (len(failed) > _MOST_EXPLAINED)
+        notes.append(f"{counted(len(failed), 'case')} cannot be read, and left out: {shown}{more}")
+    begun = record is not None and step > 0 and files.split.exists()
+    earlier = json.loads(files.split.read_text(encoding="utf-8")).get(CONTENTS, {}) if begun else {}
+    if not earlier:  # of a version that did not note it, too
+        return {**contents}, notes
+    changed = sorted(id for id, text in contents.items() if earlier.get(id, text) != text)
+    new = sorted(contents.keys() - earlier.keys())
+    gone = sorted(failed.keys() & earlier.keys())
+    for ids, what in (
+        (changed, "changed since the run began (scan, label, weights or what is annotated): the run goes on with"),
+        (new, "could not be read when the run began: from here on it uses"),
+        (gone, "could be read when the run began: it goes on without"),
+    ):
+        if ids:
+            notes.append(f"{counted(len(ids), 'case')} {what} {first_few(ids)}")
+    return {**earlier, **contents}, notes
+
+
+def unread_so_far(run: Run, failed: Mapping[str, str], training: Collection[str]) -> dict[str, str]:
+    """Return {case: why it is left out} of this session, and of training cases that an earlier one was trained without.
+
+    Args:
+        run: the run.
+        failed: those of this session.
+        training: ids of the training cases.
+    """
+    earlier = (run.record.failed if run.record is not None and run.step > 0 else None) or {}
+    missed = {id: why for id, why in earlier.items() if id in training and id not in failed}
+    return {id: why if _UNTIL in why else f"{why}{_UNTIL}{run.step})" for id, why in missed.items()} | {**failed}
 
 
 def warn_of_cases(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medseg.commands.train.cases import choose_cases, warn_of_cases
+from medseg.commands.train.cases import changed_since, choose_cases, warn_of_cases
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
@@ -70,6 +70,7 @@ class Job:
         probe: scores a network on a few of the cases.
         notes: for the user.
         failed: {case id: why it could not be read}.
+        contents: {case id: what names the contents that the run is, or was, trained on}.
         start: what was taken over from another model; None for random weights.
         encoder_weights: what was taken of the plan's file of pretrained weights; None for none.
         previous: in a cascade's later stage, the model of the stage before.
@@ -84,6 +85,7 @@ class Job:
     probe: DiceProbe
     notes: list[str]
     failed: dict[str, str]
+    contents: dict[str, str]
     start: Start | None = None
     encoder_weights: EncoderWeights | None = None
     previous: Model | None = None
@@ -138,7 +140,11 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
         notes += taken.notes if taken else ()
     with ranks.first_before():
         loaded, failed, odd = _load([*training, *validation], run, request, previous_stage, device)
+    contents = {sample.case.id: sample.contents for sample in loaded}
     notes += odd
+    if ranks.first:  # which alone writes and reports
+        contents, changed = changed_since(run.files, run.record, contents, failed, run.step)
+        notes += changed
     previous = None
     if previous_stage is not None:
         notes += previous_stage.leaks(run.files.fold, [case.id for case in validation])
@@ -160,7 +166,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     also_scored = on_host if held_out and plan.training.train_scores else ()
     probe = DiceProbe(plan, configuration, device, held_out or on_host, also_scored)
     return Job(
-        *(run, setup, network, samples, held_out, split, probe, notes, failed),
+        *(run, setup, network, samples, held_out, split, probe, notes, failed, contents),
         start=start,
         encoder_weights=encoder_weights,
         previous=previous,

@@ -61,7 +61,7 @@ class TrainOptions(VerbOptions):
     train_scores: bool = False
     log: Annotated[Sequence[str], Option(metavar="PROGRAMS", parse=parse_list)] = ()
     device: Annotated[str, OFTEN] = "auto"
-    data: Path | None = None
+    data: Annotated[Path | None, REPEATED] = None
     start_time: Annotated[float | None, PYTHON_ONLY] = None
 
     def as_settings(self) -> TrainOptions:

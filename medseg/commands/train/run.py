@@ -12,7 +12,7 @@ from medseg.core.errors import ModelError, PlanError
 from medseg.core.files import check_folder
 from medseg.core.progress import Callback
 from medseg.models.model import NetworkFactory
-from medseg.models.record import RunRecord
+from medseg.models.record import RunRecord, read_record
 from medseg.models.run_files import FoldFolder, RunFolder
 from medseg.models.workspace import Workspace
 from medseg.planning.recipe import load_plan_to_train
@@ -128,7 +128,9 @@ def open_run(run: Run, options: TrainOptions) -> Run:
         from medseg.commands.train.earlier import earlier_run
 
         return earlier_run(run, options)
-    if run.files.weights.exists():
+    record = read_record(run.files)
+    finished = record is not None and bool(record.finished) and run.files.manifest.exists()
+    if run.files.weights.exists() and (finished or not run.files.checkpoint.exists()):
         raise ModelError(
             f"{run.files.path} holds a trained model already.",
             "--extend 2x trains it further. Move or delete it to train again; nothing is overwritten.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from medseg import __version__
+from medseg.commands.train.cases import unread_so_far
 from medseg.commands.train.job import Job
 from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
@@ -122,21 +124,37 @@ def first_record(job: Job, setup: Setup, change: ChangeRecord | None, request: R
     if job.run.record is None:
         return _new_record(job, setup, request)
     run, course, extend = job.run, setup.course, request.options.extend
-    record = job.run.record.changed(
+    failed = unread_so_far(run, job.failed, job.split["train"])
+    record = job.run.record.updated(failed=failed or None, **_places(job, request)).changed(
         [ChangeRecord(step=run.step, key=planned.key, old=planned.old, new=planned.new) for planned in run.changes]
     )
     if extend is not None:
         budget_seconds = None if extend.seconds is None else round(run.seconds + extend.seconds, 1)
         more = course.steps - job.setup.course.steps
-        command = shlex.join(["medseg", "train", *_names(job), "--extend", str(more)])
+        command = shlex.join(["medseg", "train", *_names(job, request), "--extend", str(more)])
         return record.with_extension(course.legs, str(extend), budget_seconds, command)
     return record if change is None else record.redirected(course.legs, change, course.ended_early)
 
 
-def _names(job: Job) -> list[str]:
+def _names(job: Job, request: Request) -> list[str]:
     """Return the options that name a run."""
     run = job.run
-    return ["--plan", run.plan_path.stem, "--fold", run.files.fold, "--config", run.configuration]
+    plan: str = _places(job, request)["plan_file"] or run.plan_path.stem
+    return ["--plan", plan, "--fold", run.files.fold, "--config", run.configuration]
+
+
+def _places(job: Job, request: Request) -> dict[str, Any]:
+    """Return where a plan outside of the workspace lies, and a data set that is not where its plan says; else None.
+
+    A run goes on with the same ones, whichever of its copies a command names.
+    """
+    path, record = job.run.plan_path, job.run.record
+    plan_file: str | None = None
+    if path.absolute() == job.run.files.plan.absolute():
+        plan_file = None if record is None else record.plan_file
+    elif path.absolute().parent != request.workspace.plans.absolute():
+        plan_file = str(path)
+    return {"plan_file": plan_file, "data": None if request.options.data is None else str(request.options.data)}
 
 
 def _qualified_name(factory: NetworkFactory) -> str:
@@ -157,7 +175,7 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         epochs=options.epochs,
         budget_seconds=options.budget_seconds,
         validations=planned if setup.plan.training.validations != planned else None,
-        repeat_with=shlex.join([*_names(job), "--steps", str(setup.course.steps), *words_to_repeat(options)]),
+        repeat_with=shlex.join([*_names(job, request), "--steps", str(setup.course.steps), *words_to_repeat(options)]),
         overrides=options.overrides,
         recipe=options.recipe,
         init=start,
@@ -166,6 +184,8 @@ def _new_record(job: Job, setup: Setup, request: Request) -> RunRecord:
         processes=setup.ranks.size,
         precision=str(setup.precision).removeprefix("torch."),
         network_factory=None if factory is None else _qualified_name(factory),
+        failed=job.failed or None,
+        **_places(job, request),
         plan_hash=content_hash(run.plan_path),
         medseg=__version__,
         torch=torch.__version__,

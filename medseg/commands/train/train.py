@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medseg.commands.train.cases import CONTENTS, unread_so_far
 from medseg.commands.train.job import Job, prepare
 from medseg.commands.train.live import LiveView
 from medseg.commands.train.logs import RunLogs, logs_of_run
@@ -162,7 +163,7 @@ def train_fold(request: Request) -> TrainResult:
             give_back_freed_memory()
             validation = _validate(job, network, callback)
             summary = None if validation is None else validation.summary
-            failed = job.failed | (summary.failed if summary else {})
+            failed = unread_so_far(run, job.failed, job.split["train"]) | (summary.failed if summary else {})
             seconds = round(time.monotonic() - start_time, 1)
             record.update(record.content.updated(seconds=seconds, notes=tuple(notes), failed=failed or None))
             _report(job, setup.plan, validation)
@@ -190,7 +191,7 @@ def _begin(
     remove_temporaries(files.path)
     with replacing_together(files.path, "session") as staging:  # a changed plan and the record that says so
         write_text(FoldFolder(staging).plan, dump_plan(plan))
-        write_json(FoldFolder(staging).split, job.split)
+        write_json(FoldFolder(staging).split, {**job.split, CONTENTS: job.contents})
         record.content.write(FoldFolder(staging))
     write_readme(files.path, "run")
     files.request.unlink(missing_ok=True)  # from here on the record says it

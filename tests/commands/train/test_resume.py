@@ -219,6 +219,10 @@ def test_requests_that_contradict_each_other_or_the_run_are_named(workspace: Pat
     go(workspace, resume=True)
     with pytest.raises(ModelError, match="holds a trained model already"):
         go(workspace, steps=20)
+    (workspace / FOLD / "manifest.json").rename(workspace / "manifest.json")  # as if killed while it was scored
+    with pytest.raises(ModelError, match="holds a run that was interrupted"):
+        go(workspace, steps=20)
+    (workspace / "manifest.json").rename(workspace / FOLD / "manifest.json")
     stages: list[str] = []
     with pytest.raises(PlanError, match=r"--extend 1\.02x of a run of 20 steps leaves nothing to train"):
         go(workspace, lambda event: stages.append(event.stage), extend=Extension(factor=1.02))
