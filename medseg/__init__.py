@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from medseg.commands.crossval.options import CrossvalOptions
     from medseg.commands.data.check import check
     from medseg.commands.data.info import info
-    from medseg.commands.data.options import CheckOptions, PlanOptions
+    from medseg.commands.data.labelme import labelme
+    from medseg.commands.data.options import CheckOptions, LabelmeOptions, PlanOptions
     from medseg.commands.data.plan import plan
+    from medseg.commands.data.series import series
     from medseg.commands.demo.demo import demo
     from medseg.commands.dicom.dicom import dicom
     from medseg.commands.dicom.options import DicomOutOptions
@@ -91,8 +93,11 @@ _MODULES = {
     "check": "commands.data.check",
     "CheckOptions": "commands.data.options",
     "info": "commands.data.info",
+    "labelme": "commands.data.labelme",
+    "LabelmeOptions": "commands.data.options",
     "plan": "commands.data.plan",
     "PlanOptions": "commands.data.options",
+    "series": "commands.data.series",
     "demo": "commands.demo.demo",
     "dicom": "commands.dicom.dicom",
     "DicomOutOptions": "commands.dicom.options",

@@ -345,12 +345,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_limited(path: Path, most_bytes: int) -> bytes | None:
-    """Return the content of a file, of a huge one only a byte more than it may have; None if there is no such file."""
+    """Return the content of a file, of a huge one only a byte more than it may have; None if there is no such file.
+
+    Raises:
+        DataError: it is a folder, or may not be read.
+    """
     try:
         with open(path, "rb") as stream:
             return stream.read(most_bytes + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Name a file that you may read.") from None
 
 
 def content_hash(path: Path) -> str:

@@ -59,7 +59,7 @@ def load_plan(path: Path, overrides: list[str] | None = None) -> Plan:
         The plan, with the reasons that its comments give.
 
     Raises:
-        PlanError: there is no such file, it is not a plan, or a key or value is not valid; the message names the key
+        MedsegError: there is no such file, it is not a plan, or a key or value is not valid; the message names the key
             and what would be valid.
     """
     content = read_limited(Path(path), _MOST_BYTES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from builders import configuration_values, make_plan, network_values, plan_values
 
-from medseg.core.errors import PlanError
+from medseg.core.errors import DataError, PlanError
 from medseg.plans.file import dump_plan, load_plan, override, parse_plan, save_plan, validate_plan
 from medseg.plans.schema import SCHEMA_VERSION
 
@@ -408,3 +408,8 @@ def test_optimizers_and_schedules_have_their_usual_names(key: str, name: str, ou
 def test_another_optimizer_or_schedule_is_answered_with_those_that_there_are(key: str, name: str) -> None:
     with pytest.raises(PlanError, match=rf"training\.{key}: expected '(sgd|poly)', '"):
         parse_plan(dump_plan(make_plan()), "a plan", [f"training.{key}={name}"])
+
+
+def test_a_folder_in_place_of_a_plan_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        load_plan(tmp_path)

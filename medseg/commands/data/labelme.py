@@ -19,7 +19,9 @@ from medseg.core.files import atomic, atomic_folder, check_folder, write_json
 from medseg.core.json_text import parse_json
 from medseg.core.machine.parallel import map_cases
 from medseg.core.progress import Callback, silent, track
-from medseg.io.annotations.labelme import Annotation, Shape, read_annotation, read_shape_labels
+from medseg.core.wording import counted, first_few
+from medseg.io.annotations.labelme import Annotation, Shape, image_named, read_annotation, read_shape_labels
+from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.values.class_names import BACKGROUND, IGNORED, number_names, read_lines
 
 IGNORE = 255
@@ -43,7 +45,7 @@ class LabelmeResult:
         structures: {name: value in the masks}.
         images: how many images were written.
         shapes: {name: how many shapes were painted}.
-        left_out: sentences about shapes that cover nothing.
+        left_out: sentences about shapes that cover nothing, and on images without a JSON file.
         failed: {JSON file, relative to the folder: why it has no mask}.
     """
 
@@ -113,6 +115,7 @@ def labelme(
             write_json(temporary / "annotations" / "instances.json", coco_content(listed, structures))
         else:
             write_json(temporary / "dataset.json", {"labels": {"background": 0, **structures, **ignored}})
+    left_out += _undrawn([*files])
     return LabelmeResult(output, structures, written, dict(counts), left_out, dict(sorted(failed.items())))
 
 
@@ -142,6 +145,24 @@ def _labelme_files(folder: Path) -> dict[Path, str]:
                 "Rename one of them.",
             )
     return files
+
+
+def _undrawn(files: Sequence[Path]) -> list[str]:
+    """Return a sentence on the images beside labelme's files that none of these is about; nothing where there are none.
+
+    Args:
+        files: the JSON files.
+    """
+    stems = {(path.parent, path.stem) for path in files}
+    folders = sorted({path.parent for path in files})
+    images = [path for folder in folders for path in sorted(folder.iterdir()) if is_image(path) and path.is_file()]
+    others = [path for path in images if (path.parent, split_suffix(path)[0]) not in stems]
+    if not others:
+        return []
+    own = {(path.parent, split_suffix(path)[0]) for path in images}
+    named = {image_named(path) for path in files if (path.parent, path.stem) not in own}  # by files of another name
+    names = [path.name for path in others if path not in named]
+    return [f"{counted(len(names), 'image')} without a JSON file: {first_few(names)}"] if names else []
 
 
 def _id(name: str) -> str:

@@ -33,7 +33,7 @@ class SeriesResult:
         return int(any(series.problems for series in self.series) or bool(self.listing.damaged))
 
 
-def series(source: Path, rule: str | None = None, callback: Callback = silent) -> SeriesResult:
+def series(source: str | Path, rule: str | None = None, callback: Callback = silent) -> SeriesResult:
     """List the series of a folder, a zip, a DICOMDIR or a file, and what is left out.
 
     Args:
@@ -47,11 +47,15 @@ def series(source: Path, rule: str | None = None, callback: Callback = silent) -
     Raises:
         DataError: `source` does not exist, a zip is damaged, the rule is not valid, or pydicom is not installed.
     """
+    source = Path(source)
     reference = parse_reference(source)
-    if reference is not None:
-        source, rule = reference.container, rule or reference.key
-    listing = find_series(source, callback)
-    return SeriesResult(listing, tuple(matching_series(listing, rule)) if rule is not None else listing.series)
+    rules = [text for text in (rule, None if reference is None else reference.key) if text is not None]
+    listing = find_series(source if reference is None else reference.container, callback)
+    found = listing.series
+    for text in rules:
+        fitting = matching_series(listing, text)
+        found = tuple(one for one in found if one in fitting)
+    return SeriesResult(listing, found)
 
 
 def series_record(series: Series) -> dict[str, Any]:

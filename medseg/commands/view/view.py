@@ -77,9 +77,10 @@ def view(
     page = options.output or Path(f"{_stem(scan)}.html")
     files = _layers(paths, options.reference)
     _check_output(page, [scan, *files.values()])
-    image, notes = _shown(read_image(scan, options.frame), scan, options)
-    meanings = _meanings(files.values(), options, image)
     of_references = _reading_of_references(paths)
+    frame = of_references.frame if options.frame is None else options.frame
+    image, notes = _shown(read_image(scan, frame), scan, options)
+    meanings = _meanings(files.values(), options, image)
     labels = {}
     for name, path in files.items():
         reading = of_references if path == options.reference else AS_STORED

@@ -102,6 +102,15 @@ class Annotation:
     suffix: str
 
 
+def image_named(path: Path) -> Path | None:
+    """Return the image that a JSON file of labelme names; None where it names none, or cannot be read."""
+    try:
+        name = _content(path).get("imagePath")
+    except DataError:
+        return None
+    return declared_beside(name, path.parent) if isinstance(name, str) and name else None
+
+
 def read_annotation(path: Path) -> Annotation:
     """Read a JSON file of labelme with its image, which is embedded or lies where `imagePath` says.
 

@@ -48,6 +48,18 @@ def test_a_set_laid_out_as_voc_holds_the_same(tmp_path):
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_images_that_nobody_has_drawn_on_are_named(tmp_path):
+    write(tmp_path / "in", "a", shape("b", BOX, "rectangle"))
+    write(tmp_path / "in", "drawn", shape("b", BOX, "rectangle"))
+    content = json.loads((tmp_path / "in/drawn.json").read_text())
+    (tmp_path / "in/drawn.json").write_text(json.dumps(content | {"imageData": None, "imagePath": "other name.png"}))
+    for name in ("a", "other name", "c", "d"):
+        pillow.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(tmp_path / f"in/{name}.png")
+    result = labelme(tmp_path / "in", tmp_path / "out")
+    assert (result.images, result.failed) == (2, {})
+    assert result.left_out == ["2 images without a JSON file: c.png, d.png"]
+
+
 def test_classes_are_numbered_by_labels_txt_and_ignore_and_background_are_no_structures(tmp_path):
     (tmp_path / "labels.txt").write_text("__ignore__\n_background_\nliver\nspleen\n")
     write(

@@ -28,7 +28,10 @@ def test_what_it_finds_and_its_exit_code(study, tmp_path):
     assert result.exit_code == 1
     assert series(study, "2").exit_code == 0
     assert series(study, "9").exit_code == 2
-    assert series(result.series[0].path).series == (result.series[0],)
+    path = result.series[0].path
+    assert series(path).series == series(path, "2").series == series(str(path), "Modality=CT").series
+    assert series(path).series == (result.series[0],)
+    assert series(path, "3").series == ()
     with pytest.raises(DataError, match="not a condition"):
         series(study, "what")
 

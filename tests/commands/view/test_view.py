@@ -93,6 +93,25 @@ def test_a_reference_is_read_as_the_answers_labels_file_says(
     assert f"{reference} is read as labels.json beside the answer says" in result.notes[0]
 
 
+def test_of_a_scan_in_4d_the_volume_that_was_answered_is_shown(
+    files: tuple[Path, Path], tmp_path: Path, save_nifti: Callable[..., Path]
+) -> None:
+    """The second volume of two is the one that was segmented."""
+    scan, answer = files
+    volumes = np.stack([np.zeros((4, 5, 6)), np.arange(120).reshape(4, 5, 6)]).astype(np.float32)
+    several = save_nifti(tmp_path / "time/a.nii.gz", volumes)
+    labels = {"labels": Labels(structures={"liver": 1}).model_dump(mode="json"), "reading": {"frame": 1}}
+    write_json(answer.parent / "labels.json", labels)
+
+    def shown(path: Path) -> bytes:
+        page = medseg.view(path, answer, medseg.ViewOptions(output=tmp_path / "page.html")).page
+        content = page.read_bytes()
+        page.unlink()
+        return content
+
+    assert shown(several) == shown(scan)
+
+
 def test_paths_may_be_texts_and_one_answer_needs_no_list(files: tuple[Path, Path], tmp_path: Path) -> None:
     scan, answer = map(str, files)
     page = str(tmp_path / "page.html")
