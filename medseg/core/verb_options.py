@@ -34,6 +34,7 @@ class VerbOptions:
                 raise PlanError(f"{name} is {meant!r}; expected {option.minimum} or more.")
             if meant is not value:
                 object.__setattr__(self, name, meant)
+            _check_unused(name, meant, option.without)
 
 
 @cache
@@ -47,6 +48,27 @@ def _declared(options: type) -> tuple[tuple[str, Any, Option], ...]:
             if not option.python_only:
                 declared[name] = (name, _kind(kind), option)
     return tuple(declared.values())
+
+
+def _check_unused(name: str, options: Any, without: Sequence[str]) -> None:
+    """Refuse a value of an option that a verb takes over from another one and has no use for.
+
+    Args:
+        name: of the field with the options.
+        options: its value.
+        without: names of their fields that have no effect here.
+
+    Raises:
+        PlanError: one of them is not the default.
+    """
+    if not without or not is_dataclass(options) or isinstance(options, type):
+        return
+    default = type(options)()
+    given = [field for field in without if getattr(options, field) != getattr(default, field)]
+    if given:
+        raise PlanError(
+            f"{name}.{given[0]} is {getattr(options, given[0])!r}, which has no effect here.", "Leave it out."
+        )
 
 
 def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:

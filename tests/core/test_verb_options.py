@@ -1,7 +1,9 @@
 """Options take values as they are typed on the command line."""
 
+from copy import copy
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import medseg
 from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import PlanError
+from medseg.core.options import Option
 from medseg.core.verb_options import VerbOptions
 from medseg.training.length.extension import parse_extension
 
@@ -20,6 +23,26 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_options_of_every_verb_take_values_as_they_are_typed(options: type) -> None:
     assert issubclass(options, VerbOptions)
+
+
+UNUSED = [
+    (options, field.name, inner)
+    for options in OPTIONS
+    for field in fields(options)
+    for extra in getattr(get_type_hints(options, include_extras=True)[field.name], "__metadata__", ())
+    if isinstance(extra, Option)
+    for inner in extra.without
+]
+"""(options of a verb, its field with the options of another one, a field of these that has no effect there)."""
+
+
+@pytest.mark.parametrize(("options", "field", "inner"), UNUSED)
+def test_an_option_that_has_no_effect_is_refused(options: type, field: str, inner: str) -> None:
+    given = copy(getattr(options(), field))
+    options(**{field: given})
+    object.__setattr__(given, inner, "given")  # as it is: whether it is valid does not matter here
+    with pytest.raises(PlanError, match=f"{field}.{inner} is 'given', which has no effect here"):
+        options(**{field: given})
 
 
 @pytest.mark.parametrize(
