@@ -27,7 +27,7 @@ class VerbOptions:
 
     def __post_init__(self) -> None:
         options: Any = type(self)
-        for name, kind, option in _declared(options):
+        for name, kind, option in declared_fields(options):
             value = getattr(self, name)
             meant = _meant(name, value, kind, option)
             if option.minimum is not None and isinstance(meant, Real) and not float(meant) >= option.minimum:
@@ -38,7 +38,7 @@ class VerbOptions:
 
 
 @cache
-def _declared(options: type) -> tuple[tuple[str, Any, Option], ...]:
+def declared_fields(options: type) -> tuple[tuple[str, Any, Option], ...]:
     """Return (name, type without `None`, what the command line knows of it) of each field, inherited ones included."""
     declared: dict[str, tuple[str, Any, Option]] = {}
     for base in reversed([base for base in options.__mro__ if is_dataclass(base)]):

@@ -1,9 +1,8 @@
 """Options take values as they are typed on the command line."""
 
 from copy import copy
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ import pytest
 import medseg
 from medseg.commands.train.options import TrainOptions
 from medseg.core.errors import PlanError
-from medseg.core.options import Option
-from medseg.core.verb_options import VerbOptions
+from medseg.core.verb_options import VerbOptions, declared_fields
 from medseg.training.length.extension import parse_extension
 
 OPTIONS = [
@@ -26,12 +24,10 @@ def test_the_options_of_every_verb_take_values_as_they_are_typed(options: type) 
 
 
 UNUSED = [
-    (options, field.name, inner)
+    (options, field, inner)
     for options in OPTIONS
-    for field in fields(options)
-    for extra in getattr(get_type_hints(options, include_extras=True)[field.name], "__metadata__", ())
-    if isinstance(extra, Option)
-    for inner in extra.without
+    for field, _, option in declared_fields(options)
+    for inner in option.without
 ]
 """(options of a verb, its field with the options of another one, a field of these that has no effect there)."""
 
