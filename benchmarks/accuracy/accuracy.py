@@ -1,6 +1,7 @@
 """Dice on cases that were taken out before planning, per data set and time budget: whole commands, wall-clock.
 
     python benchmarks/accuracy/accuracy.py DATA_FOLDER hippocampus --budget 5m
+    python benchmarks/accuracy/accuracy.py DATA_FOLDER hippocampus --budget 5m --fold all  # without cases to validate on
 
 DATA_FOLDER holds the sets (hippocampus/, nuclei/, cardiac2d/, membrane/, brain_tumour/). The cases in
 benchmarks/accuracy/test_sets/SET.txt are left out of the plan, then segmented with the trained fold and scored.
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("set", choices=OPTIONS)
     parser.add_argument("--budget", default="5m")
+    parser.add_argument("--fold", default="0", help="0 to 4; or all, to train on every case but those of the test")
     parser.add_argument("--keep", type=Path, help="a new folder where plan, run and answers stay")
     parser.add_argument("--train", nargs=argparse.REMAINDER, default=[], help="further options of medseg train")
     arguments = parser.parse_args()
@@ -69,15 +71,16 @@ def main() -> None:
     link_test_cases(data, ids, place / "test")
     seconds = {
         "plan": medseg("plan", data, "--exclude", listing.resolve(), *OPTIONS[arguments.set], cwd=place),
-        "train": medseg("train", "--fold", 0, "--budget", arguments.budget, *arguments.train, cwd=place),
+        "train": medseg("train", "--fold", arguments.fold, "--budget", arguments.budget, *arguments.train, cwd=place),
         "predict": medseg("predict", place / "test" / "images", "out", cwd=place),
         "evaluate": medseg("evaluate", "out", place / "test" / "labels", cwd=place),
     }
     metrics = json.loads((place / "out" / "metrics.json").read_text())
-    record = json.loads(next(place.glob("runs/*/*/fold_0/run.json")).read_text())
+    record = json.loads(next(place.glob(f"runs/*/*/fold_{arguments.fold}/run.json")).read_text())
     row = {
         "set": arguments.set,
         "budget": arguments.budget,
+        "fold": arguments.fold,
         "test_cases": len(ids),
         "dice_mean": metrics["overall"]["measures"]["dice"]["mean"],
         "structures": {name: one["measures"]["dice"]["mean"] for name, one in metrics["structures"].items()},
