@@ -1,7 +1,7 @@
 """Dice on cases that were taken out before planning, per data set and time budget: whole commands, wall-clock.
 
     python benchmarks/accuracy/accuracy.py DATA_FOLDER hippocampus --budget 5m
-    python benchmarks/accuracy/accuracy.py DATA_FOLDER hippocampus --budget 5m --fold all  # without cases to validate on
+    python benchmarks/accuracy/accuracy.py DATA_FOLDER hippocampus --budget 5m --fold all  # no case validates
 
 DATA_FOLDER holds the sets (hippocampus/, nuclei/, cardiac2d/, membrane/, brain_tumour/). The cases in
 benchmarks/accuracy/test_sets/SET.txt are left out of the plan, then segmented with the trained fold and scored.
