@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medseg.core.wording import counted, printable
+from medseg.io.dicom.elements.paths import parse_reference
 from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.file_names.modalities import says
@@ -38,8 +39,9 @@ def beside_scans(folder: Path, scans: Mapping[str, Sequence[Path]], named: Colle
     further = {path for role, path in unused if any(says(role, [channel]) for channel in channels)}
     others = [(role, path) for role, path in unused if path not in further]
     entries = [(path.name, Why(_further(path), file=absolute(path))) for path in sorted(further)]
-    images, lists = unlisted_images(folder)
-    segmented = {absolute(path) for paths in scans.values() for path in paths}
+    files = [path for paths in scans.values() for path in paths]
+    images, lists = ([], []) if any(map(parse_reference, files)) else unlisted_images(folder)
+    segmented = {*map(absolute, files)}
     unlisted = unlisted_entry([path.name for path in images if absolute(path) not in segmented], lists)
     return [*([(others[0][1].name, Why(_of_other_channels(others)))] if others else []), *entries, *unlisted]
 

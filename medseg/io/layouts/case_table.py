@@ -15,6 +15,7 @@ from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, 
 from medseg.io.layouts.file_names.names import channel_numbers
 from medseg.io.layouts.file_names.words import LABEL_WORDS, words
 from medseg.io.layouts.published.descriptions import ListedScans
+from medseg.io.layouts.split_lists import is_test_case
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
 from medseg.io.several_files import structure_masks, united_files
 
@@ -90,15 +91,20 @@ def scans_of_table(folder: Path) -> ListedScans | None:
     label, channels = _columns(lines, folder, path)
     if not channels and "channels" not in lines[0][1]:
         return None
-    cases = []
-    problems: dict[str, str] = {}
-    for line, row in lines:
-        case, reason = _case(row, channels, label, folder, path, line)
+    read = [(line, *_case(row, channels, label, folder, path, line)) for line, row in lines]
+    cases, absent = [], []
+    for line, case, reason in read:
         if reason is None or reason.kind == "missing label":
             cases.append(case)
         else:
-            problems[case.id] = f"{path.name}, line {line}: {reason}"
+            absent.append((line, case, reason))
     check_unique_ids(cases, path)
+    for_testing = any(is_test_case(case) for _, case, _ in read)  # then nobody misses the others
+    problems = {
+        case.id: f"{path.name}, line {line}: {reason}"
+        for line, case, reason in absent
+        if is_test_case(case) or not for_testing
+    }
     beside = frozenset(file for case in cases for file in (case.label, case.weight_map) if file is not None)
     return ListedScans(path, tuple(channels), {case.id: case.channels for case in cases}, problems, beside)
 

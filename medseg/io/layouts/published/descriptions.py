@@ -23,14 +23,14 @@ class ListedScans:
         channels: names of the channels in the order of the files; empty where only the order tells them apart.
         files: {case: its files}.
         problems: {case: why it is left out}.
-        beside: the other files that it lists, such as labels.
+        beside: the other files that it lists, such as labels; None where other images are not of its business.
     """
 
     source: Path
     channels: tuple[str, ...]
     files: dict[str, tuple[Path, ...]]
     problems: dict[str, str]
-    beside: frozenset[Path] = frozenset()
+    beside: frozenset[Path] | None = None
 
 
 def descriptions(

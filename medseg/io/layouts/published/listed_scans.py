@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medseg.core.errors import DataError
@@ -48,8 +49,8 @@ def unlisted(listed: ListedScans) -> list[tuple[str, Why]]:
     Args:
         listed: what its list names.
     """
-    if not listed.beside:
-        return []  # MIST's folders of cases hold what is not asked for
+    if listed.beside is None:
+        return []
     known = {absolute(path) for files in listed.files.values() for path in files} | {*map(absolute, listed.beside)}
     folders = {path.parent for files in listed.files.values() for path in map(absolute, files)}
     names = [path.name for place in sorted(folders) for path in sorted(place.iterdir()) if _is_new(path, known)]
@@ -87,7 +88,9 @@ def check_numbers(folder: Path, channels: Sequence[str]) -> None:
         DataError: a `dataset.json` here, or in the folder above, has the model's channels in another order.
     """
     for root in (folder, folder.absolute().parent):
-        declared = [name.lower() for name in channels_declared_in(root)]
+        declared: list[str] = []
+        with suppress(DataError):  # planning names what is wrong with the file
+            declared = [name.lower() for name in channels_declared_in(root)]
         wanted = [name.lower() for name in channels]
         if declared != wanted and sorted(declared) == sorted(wanted):
             patterns = ",".join(f"*_{declared.index(name):04d}.nii.gz" for name in wanted)
@@ -114,8 +117,11 @@ def in_order(listed: ListedScans, channels: Sequence[str]) -> dict[str, tuple[Pa
             id: tuple(files[number] for number in order) if len(files) == len(names) else files
             for id, files in listed.files.items()
         }
-    fits = may_be(names[0], channels) if len(names) == len(wanted) == 1 else all(map(_fits, names, wanted))
-    if len(names) == len(wanted) and not fits:
+    if len(names) == 1:  # of several channels, one file may hold all
+        fits = len(wanted) > 1 or may_be(names[0], channels)
+    else:
+        fits = not names or (len(names) == len(wanted) and all(map(_fits, names, wanted)))
+    if not fits:
         raise DataError(
             f"{listed.source} lists the channels {', '.join(listed.channels)}; the model takes {', '.join(channels)}.",
             "Give the columns or channels of the list the names of the model's, or name the folder of the images with "

@@ -120,9 +120,11 @@ def test_two_files_of_one_scene_are_named(tmp_path):
     assert [*problems] == ["ulm_000002_000019_leftImg8bit"]
 
 
-def _of_two_channels(folder: Path, names: tuple[str, str]) -> None:
-    _draw(folder / "raw", "p1_x", "p1_y")
-    (folder / "cases.csv").write_text(f"id,{','.join(names)}\np1,raw/p1_x.png,raw/p1_y.png\n")
+def _of_channels(folder: Path, names: tuple[str, ...]) -> None:
+    stems = [f"p1_{letter}" for letter in "xyz"[: len(names)]]
+    _draw(folder / "raw", *stems)
+    files = ",".join(f"raw/{stem}.png" for stem in stems)
+    (folder / "cases.csv").write_text(f"id,{','.join(names)}\np1,{files}\n")
 
 
 @pytest.mark.parametrize(
@@ -134,16 +136,32 @@ def _of_two_channels(folder: Path, names: tuple[str, str]) -> None:
         (("t1", "flair"), ["channel_0", "channel_1"], ["p1_x.png", "p1_y.png"]),
         (("one", "other"), ["t1", "flair"], None),
         (("t1", "t2"), ["t1", "flair"], None),
+        (("t1", "t2", "pd"), ["t1", "flair"], None),
     ],
 )
 def test_columns_are_taken_by_the_names_of_the_channels(tmp_path, columns, channels, expected):
-    _of_two_channels(tmp_path, columns)
+    _of_channels(tmp_path, columns)
     if expected is None:
         with pytest.raises(DataError, match=r"cases.csv lists the channels .*; the model takes t1, flair"):
             find_scans(tmp_path, channels)
     else:
         [case] = find_scans(tmp_path, channels)[0]
         assert [path.name for path in case.channels] == expected
+
+
+def test_of_a_table_with_a_test_part_only_that_is_missed(tmp_path):
+    _draw(tmp_path / "raw", "a")
+    rows = "a,raw/a.png,test\nb,raw/b.png,test\nc,raw/c.png,train\n"
+    (tmp_path / "cases.csv").write_text(f"id,image,split\n{rows}")
+    cases, problems = find_scans(tmp_path, ["CT"])
+    assert [case.id for case in cases] == ["a"]
+    assert [*problems] == ["b"]
+
+
+def test_what_is_wrong_with_a_description_above_is_no_matter(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"channel_names": 3}')
+    _draw(tmp_path / "scans", "p1_0000", "p1_0001")
+    assert [case.id for case in find_scans(tmp_path / "scans", ["T1", "FLAIR"])[0]] == ["p1"]
 
 
 @pytest.mark.parametrize("given", ["imagesTs", ""])
