@@ -137,11 +137,13 @@ def scans_of_coco(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, 
     if not paths:
         return {}, {}
     files = [read_coco_file(path) for path in paths]
-    parts = {image.part for image in _find_images(folder, files, refuse=False)[0]}
+    images = _find_images(folder, files, refuse=False)[0]
+    parts = {image.part for image in images}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
     of_part = [file for file in files if part is None or _part(file.path, folder) == part]
-    images, problems, _ = _find_images(folder, of_part, refuse=False)
-    return {id: (image.path,) for id, image in _with_ids(images, folder, problems)}, problems
+    problems = _find_images(folder, of_part, refuse=False)[1]
+    named = _with_ids(images, folder, problems)  # of all parts, as plans and references name them
+    return {id: (image.path,) for id, image in named if part is None or image.part == part}, problems
 
 
 def unlisted_images(folder: Path) -> tuple[list[Path], list[str]]:

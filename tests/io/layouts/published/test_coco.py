@@ -70,6 +70,7 @@ def test_a_file_among_the_images_of_each_part(tmp_path):
         ("valid_a", "val"),
         ("valid_b", "val"),
     ]
+    assert [*scans_of_folder(tmp_path, ["image"])[0]] == ["test_a", "test_b"]  # the names of their references
     assert "3 images without an annotation, background as a whole: b.png, b.png, b.png" in data.problems
     assert "1 category of no annotation, no structure: nucleus" in data.problems
     assert is_data_set(tmp_path)
