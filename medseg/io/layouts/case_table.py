@@ -105,7 +105,8 @@ def scans_of_table(folder: Path) -> ListedScans | None:
         for line, case, reason in absent
         if is_test_case(case) or not for_testing
     }
-    beside = frozenset(file for case in cases for file in (case.label, case.weight_map) if file is not None)
+    files = (file for _, case, _ in read for file in (*case.channels, case.label, case.weight_map))
+    beside = frozenset(file for file in files if file is not None)
     return ListedScans(path, tuple(channels), {case.id: case.channels for case in cases}, problems, beside)
 
 

@@ -93,8 +93,9 @@ def scans_of_datalist(folder: Path) -> ListedScans | None:
             problems[f"{id} (again)"] = f"{path.name} lists {files[0]} under the name of {scans[id][0]}; rename one"
         else:
             scans[id] = files
-    labels = frozenset(label for _, label in listed)
-    return ListedScans(path, _declared(path, content), scans, problems, labels)
+    others = (expanded_path(name, root) for _, entry in entries for name in _images(entry))
+    beside = frozenset((*others, *(label for _, label in listed)))
+    return ListedScans(path, _declared(path, content), scans, problems, beside)
 
 
 def _description(folder: Path) -> tuple[Path, dict[str, Any], list[tuple[str, Any]]] | None:

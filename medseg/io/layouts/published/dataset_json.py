@@ -103,8 +103,10 @@ def scans_of_dataset_json(folder: Path) -> ListedScans | None:
         return None
     channels = channels_declared_in(folder)
     cases, problems = _explicit(folder, entries, key, len(channels), labelled=False)
-    labels = frozenset(case.label for case in cases if case.label is not None)
-    return ListedScans(path, channels, {case.id: case.channels for case in cases}, problems, labels)
+    stated = [entry.get(name) for _, entry in entries if isinstance(entry, dict) for name in (key, "label")]
+    names = [name for value in stated for name in (value if isinstance(value, list) else [value])]
+    beside = frozenset(expanded_path(name, folder) for name in names if isinstance(name, str))
+    return ListedScans(path, channels, {case.id: case.channels for case in cases}, problems, beside)
 
 
 def structures_in(folder: Path) -> Labels | None:

@@ -23,7 +23,7 @@ class ListedScans:
         channels: names of the channels in the order of the files; empty where only the order tells them apart.
         files: {case: its files}.
         problems: {case: why it is left out}.
-        beside: the other files that it lists, such as labels; None where other images are not of its business.
+        beside: the other files that it lists, such as labels and scans for training; None where it lists no files.
     """
 
     source: Path

@@ -42,10 +42,10 @@ def _datalist(folder: Path) -> None:
 
 def _datalist_for_testing(folder: Path) -> None:
     test = [{"image": entry["image"]} for entry in _pairs(folder)]
-    training = [{"image": "raw/t.png", "label": "truth/t.png"}]
+    lost = {"image": "raw/not there.png", "label": "truth/x.png"}  # of training: not asked for, and not missed
+    training = [{"image": "raw/t.png", "label": "truth/t.png"}, lost]
     _draw(folder / "raw", "t")
     (folder / "task.json").write_text(json.dumps({"training": training, "testing": test}))
-    (folder / "raw/t.png").rename(folder / "truth/t_image.png")  # of training: not asked for, and not missed
 
 
 def _decathlon(folder: Path) -> None:
@@ -147,6 +147,14 @@ def test_columns_are_taken_by_the_names_of_the_channels(tmp_path, columns, chann
     else:
         [case] = find_scans(tmp_path, channels)[0]
         assert [path.name for path in case.channels] == expected
+
+
+def test_the_other_files_of_a_scan_that_is_left_out_are_listed(tmp_path):
+    _draw(tmp_path / "raw", "a_x", "a_y", "b_x")
+    (tmp_path / "cases.csv").write_text("id,t1,t2\na,raw/a_x.png,raw/a_y.png\nb,raw/b_x.png,raw/b_y.png\n")
+    cases, problems = find_scans(tmp_path, ["t1", "t2"])
+    assert ([case.id for case in cases], [*problems]) == (["a"], ["b"])
+    assert unread_scans(tmp_path, cases, problems).notes == []
 
 
 def test_of_a_table_with_a_test_part_only_that_is_missed(tmp_path):
