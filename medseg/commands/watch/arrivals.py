@@ -29,6 +29,7 @@ from medseg.io.formats.table import is_image, split_suffix
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules
+from medseg.io.layouts.used_paths import absolute
 from medseg.io.several_files import files_of
 
 _UNFINISHED = re.compile(
@@ -185,9 +186,20 @@ def why_incomplete(
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
         if refused and not (late and cases):
             return "; ".join(f"{case}: {why}" for case, why in refused.items())
+        if (outside := _outside(arrival, cases)) is not None:
+            return f"A list in {arrival.path} names {outside}, which is no file of the study."
         return _missing(arrival, cases, late and rules.options.allow_gaps)
     except (MedsegError, OSError) as error:
         return str(error)
+
+
+def _outside(arrival: Arrival, cases: Sequence[Case]) -> Path | None:
+    """Return a scan that lies outside of a study's folder, as a table in it may name; None where there is none."""
+    if arrival.files:
+        return None
+    root = absolute(arrival.path)
+    scans = (path for case in cases for path in case.channels)
+    return next((path for path in scans if root not in (absolute(path), *absolute(path).parents)), None)
 
 
 def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str | None:

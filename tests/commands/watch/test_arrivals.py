@@ -60,6 +60,19 @@ def test_a_channel_that_is_late_is_waited_for(tmp_path: Path) -> None:
     assert why(2, late=False) is None
 
 
+def test_a_list_in_a_study_names_no_file_of_others(tmp_path: Path) -> None:
+    files(tmp_path, "other/b.png", "in/study/a.png")
+    [arrival] = arrivals_in(tmp_path / "in", 1)[0]
+
+    def why(file: Path | str) -> str | None:
+        (tmp_path / "in/study/cases.csv").write_text(f"id,image\nx,{file}\n")
+        return why_incomplete(arrival, take_snapshot(arrival), ["CT"], None, SeriesRules(), late=False)
+
+    assert why("a.png") is None
+    for outside in (tmp_path / "other/b.png", "../../other/b.png"):
+        assert "which is no file of the study" in str(why(outside))
+
+
 def test_the_data_of_a_header_are_not_named_as_no_study(tmp_path: Path) -> None:
     files(tmp_path, "b.mhd", "b.raw", "c.raw")
     nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2), np.uint8), np.eye(4)), tmp_path / "a.hdr")
