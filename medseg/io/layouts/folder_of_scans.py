@@ -19,7 +19,7 @@ from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
 from medseg.io.layouts.published.coco import scans_of_coco
 from medseg.io.layouts.published.labelme_folders import scans_of_labelme_folders
-from medseg.io.layouts.published.listed_scans import check_numbers
+from medseg.io.layouts.published.listed_scans import check_order
 from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.split_folders import scans_folder
 
@@ -102,10 +102,10 @@ def _among_images(
         channels: names of the model's channels.
     """
     numbered = all(split_channel(stem)[1] is not None for stem in images)  # CT_0000: a case called CT
-    if numbered and len(channels) > 1:
-        check_numbers(folder / name, channels)
     say_channels = {} if name or numbered else files_for_channels(images, channels)
     named, others = _by_name(say_channels, images, channels)
+    if others and len(channels) > 1:
+        check_order(folder / name, channels, numbered)
     files, incomplete = _by_role(named, channels)
     label_folders = LABELS if name in IMAGES else ()
     known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}

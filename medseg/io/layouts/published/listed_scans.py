@@ -24,6 +24,7 @@ _TEST_IMAGES = "imagesTs"
 _LISTS = (scans_of_table, scans_of_datalist, scans_of_mist, scans_of_dataset_json)
 """What lists the files of cases, in the order in which `plan` asks them."""
 _MOST_NAMED = 20
+_ONE_FILE = "Split the files by channels, and say which is which by patterns: --channels '*_t1.nii.gz,*_flair.nii.gz'."
 
 
 def listed_scans(folder: Path) -> ListedScans | None:
@@ -77,12 +78,13 @@ def _is_new(path: Path, known: Collection[Path]) -> bool:
     return not names_labels(split_suffix(path)[0]) and not shows_scans(path.name)
 
 
-def check_numbers(folder: Path, channels: Sequence[str]) -> None:
-    """Refuse a data set that numbers the model's channels in another order: its files would be taken for each other.
+def check_order(folder: Path, channels: Sequence[str], numbered: bool) -> None:
+    """Refuse a data set that has the model's channels in another order: they would be taken for each other.
 
     Args:
-        folder: of the numbered files (`CASE_0000`), or of the data set.
+        folder: of files that are numbered (`CASE_0000`) or hold all channels, or of the data set.
         channels: names of the model's channels, in order.
+        numbered: whether the files are numbered.
 
     Raises:
         DataError: a `dataset.json` here, or in the folder above, has the model's channels in another order.
@@ -94,11 +96,8 @@ def check_numbers(folder: Path, channels: Sequence[str]) -> None:
         wanted = [name.lower() for name in channels]
         if declared != wanted and sorted(declared) == sorted(wanted):
             patterns = ",".join(f"*_{declared.index(name):04d}.nii.gz" for name in wanted)
-            raise DataError(
-                f"{root / NAME} numbers the channels {', '.join(declared)}; the model takes them as "
-                f"{', '.join(wanted)}.",
-                f"Name the folder of the images, and say which file is which: --channels '{patterns}'.",
-            )
+            say = f"Name the folder of the images, and say which file is which: --channels '{patterns}'."
+            raise _another_order(root / NAME, declared, wanted, say if numbered else _ONE_FILE)
 
 
 def in_order(listed: ListedScans, channels: Sequence[str]) -> dict[str, tuple[Path, ...]]:
@@ -113,10 +112,11 @@ def in_order(listed: ListedScans, channels: Sequence[str]) -> dict[str, tuple[Pa
     wanted = [name.lower() for name in channels]
     if {*wanted} <= {*names}:
         order = [names.index(name) for name in wanted]
-        return {
-            id: tuple(files[number] for number in order) if len(files) == len(names) else files
-            for id, files in listed.files.items()
-        }
+        if order == [*range(len(names))]:
+            return listed.files
+        if any(len(files) != len(names) for files in listed.files.values()):
+            raise _another_order(listed.source, names, wanted, _ONE_FILE)
+        return {id: tuple(files[number] for number in order) for id, files in listed.files.items()}
     if len(names) == 1:  # of several channels, one file may hold all
         fits = len(wanted) > 1 or may_be(names[0], channels)
     else:
@@ -128,6 +128,12 @@ def in_order(listed: ListedScans, channels: Sequence[str]) -> dict[str, tuple[Pa
             "a pattern for each channel: --channels '*_t1.nii.gz'.",
         )
     return listed.files
+
+
+def _another_order(source: Path, declared: Sequence[str], wanted: Sequence[str], hint: str) -> DataError:
+    """Return why channels that a description has in another order than the model are refused."""
+    has, takes = ", ".join(declared), ", ".join(wanted)
+    return DataError(f"{source} has the channels {has}; the model takes them as {takes}.", hint)
 
 
 def _fits(name: str, wanted: str) -> bool:

@@ -173,14 +173,25 @@ def test_what_is_wrong_with_a_description_above_is_no_matter(tmp_path):
 
 
 @pytest.mark.parametrize("given", ["imagesTs", ""])
-def test_numbers_that_mean_other_channels_are_refused(tmp_path, given):
-    _draw(tmp_path / "imagesTs", "p1_0000", "p1_0001")
+@pytest.mark.parametrize("stems", [("p1_0000", "p1_0001"), ("p1",)])
+def test_channels_in_another_order_are_refused(tmp_path, given, stems):
+    _draw(tmp_path / "imagesTs", *stems)
     declared = {"channel_names": {"0": "FLAIR", "1": "T1"}, "labels": {"background": 0, "x": 1}, "file_ending": ".png"}
     (tmp_path / "dataset.json").write_text(json.dumps(declared))
-    with pytest.raises(DataError, match="numbers the channels flair, t1; the model takes them as t1, flair") as raised:
+    with pytest.raises(DataError, match="has the channels flair, t1; the model takes them as t1, flair") as raised:
         find_scans(tmp_path / given, ["T1", "FLAIR"])
-    assert "--channels '*_0001.nii.gz,*_0000.nii.gz'" in str(raised.value.hint)
+    patterns = "*_0001.nii.gz,*_0000.nii.gz" if len(stems) > 1 else "*_t1.nii.gz,*_flair.nii.gz"
+    assert f"--channels '{patterns}'" in str(raised.value.hint)
     assert len(find_scans(tmp_path / given, ["FLAIR", "T1"])[0]) == 1
+
+
+def test_a_listed_file_of_all_channels_in_another_order_is_refused(tmp_path):
+    _draw(tmp_path / "raw", "a")
+    listed = {"modality": {"0": "FLAIR", "1": "T1"}, "training": [{"image": "raw/a.png", "label": "b.png"}]}
+    (tmp_path / "task.json").write_text(json.dumps(listed))
+    assert len(find_scans(tmp_path, ["FLAIR", "T1"])[0]) == 1
+    with pytest.raises(DataError, match="has the channels flair, t1; the model takes them as t1, flair"):
+        find_scans(tmp_path, ["T1", "FLAIR"])
 
 
 def test_a_list_that_is_not_valid_leaves_the_images_of_a_folder(tmp_path):
