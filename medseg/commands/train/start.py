@@ -12,6 +12,7 @@ import torch
 from medseg import __version__
 from medseg.commands.train.cases import unread_so_far
 from medseg.commands.train.job import Job
+from medseg.commands.train.options import TrainOptions
 from medseg.commands.train.run import Request
 from medseg.core.files import content_hash
 from medseg.core.options import words_to_repeat
@@ -123,7 +124,8 @@ def first_record(job: Job, setup: Setup, change: ChangeRecord | None, request: R
     """
     if job.run.record is None:
         return _new_record(job, setup, request)
-    run, course, extend = job.run, setup.course, request.options.extend
+    options = request.options
+    run, course, extend = job.run, setup.course, options.extend
     failed = unread_so_far(run, job.failed, job.split["train"])
     record = job.run.record.updated(failed=failed or None, **_places(job, request)).changed(
         [ChangeRecord(step=run.step, key=planned.key, old=planned.old, new=planned.new) for planned in run.changes]
@@ -131,9 +133,14 @@ def first_record(job: Job, setup: Setup, change: ChangeRecord | None, request: R
     if extend is not None:
         budget_seconds = None if extend.seconds is None else round(run.seconds + extend.seconds, 1)
         more = course.steps - job.setup.course.steps
-        command = shlex.join(["medseg", "train", *_names(job, request), "--extend", str(more)])
+        command = shlex.join(["medseg", "train", *_names(job, request), "--extend", str(more), *_data_words(options)])
         return record.with_extension(course.legs, str(extend), budget_seconds, command)
     return record if change is None else record.redirected(course.legs, change, course.ended_early)
+
+
+def _data_words(options: TrainOptions) -> list[str]:
+    """Return `--data` as it was given, for a command that repeats this one."""
+    return [] if options.data is None else ["--data", str(options.data)]
 
 
 def _names(job: Job, request: Request) -> list[str]:

@@ -180,7 +180,7 @@ def why_incomplete(
         return f"{arrival.path} is not a complete zip: it does not open."
     numbers = {split_channel(split_suffix(path)[0])[1] for path in arrival.files}
     absent = [f"{number:04d}" for number in range(len(channels)) if number not in numbers]
-    if not late and not patterns and arrival.files and absent and None not in numbers:
+    if len(channels) > 1 and not late and not patterns and arrival.files and absent and None not in numbers:
         return f"{arrival.path.name} is there without {arrival.stem}_{absent[0]}; the model takes {len(channels)}."
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
@@ -198,8 +198,9 @@ def _outside(arrival: Arrival, cases: Sequence[Case]) -> Path | None:
     if arrival.files:
         return None
     root = absolute(arrival.path)
-    scans = (path for case in cases for path in case.channels)
-    return next((path for path in scans if root not in (absolute(path), *absolute(path).parents)), None)
+    references = [(path, parse_reference(path)) for case in cases for path in case.channels]
+    scans = (absolute(path if series is None else series.container) for path, series in references)
+    return next((path for path in scans if root not in (path, *path.parents)), None)
 
 
 def _missing(arrival: Arrival, cases: Sequence[Case], gaps_allowed: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from medseg.core.wording import counted, first_few
 from medseg.io.annotations.coco import split_reference
 from medseg.io.formats.table import is_dicom, is_image, split_suffix
 from medseg.io.layouts.dataset import DEFAULT_NAMING, DataSet, LeftOut, Naming, Why
+from medseg.io.layouts.file_names.modalities import kinds_named
 from medseg.io.layouts.file_names.names import channel_numbers
-from medseg.io.layouts.file_names.words import LABEL_WORDS, words
+from medseg.io.layouts.file_names.words import LABEL_WORDS, names_images, words
 from medseg.io.layouts.published.descriptions import ListedScans
 from medseg.io.layouts.split_lists import is_test_case
 from medseg.io.layouts.studies import SeriesRules, is_study, named_by_modality, parse_rules, with_series
@@ -75,11 +77,13 @@ def read_case_table(folder: Path, path: Path, naming: Naming = DEFAULT_NAMING) -
     return DataSet(folder, "table", names, None, cases, problems, series_rules=rules)
 
 
-def scans_of_table(folder: Path) -> ListedScans | None:
+def scans_of_table(folder: Path, names: Sequence[str]) -> ListedScans | None:
     """Return the scans that the table of a data set lists, with or without labels; None where no table lists files.
 
     Args:
         folder: the data set's folder, with a `cases.csv`.
+        names: of the model's channels. Without labels, a column lists scans if it is called after one of them, after a
+            kind of scan, or `image`: others may be of previews.
 
     Raises:
         DataError: the file is not a table, or a row is not valid.
@@ -91,6 +95,10 @@ def scans_of_table(folder: Path) -> ListedScans | None:
     label, channels = _columns(lines, folder, path)
     if not channels and "channels" not in lines[0][1]:
         return None
+    known = {name.lower() for name in names}
+    lists = any(name.lower() in known or names_images(name) or kinds_named(name) for name in channels)
+    if label is None and channels and not lists:
+        return None
     read = [(line, *_case(row, channels, label, folder, path, line)) for line, row in lines]
     cases, absent = [], []
     for line, case, reason in read:
@@ -98,7 +106,7 @@ def scans_of_table(folder: Path) -> ListedScans | None:
             cases.append(case)
         else:
             absent.append((line, case, reason))
-    check_unique_ids(cases, path)
+    check_unique_ids([case for _, case, _ in read], path)
     for_testing = any(is_test_case(case) for _, case, _ in read)  # then nobody misses the others
     problems = {
         case.id: f"{path.name}, line {line}: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medseg.core.errors import DataError
@@ -64,7 +65,7 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
         images, problems = images_by_stem(folder / name)
         if images or problems:
             files, incomplete = _among_images(folder, name, images, channels)
-            return files, problems | incomplete
+            return files, problems | incomplete | _absent_of_coco(folder, name)
     for scans_of in (scans_of_cityscapes, scans_of_coco, scans_of_labelme_folders):
         found, problems = scans_of(folder)
         if found or problems:
@@ -78,6 +79,15 @@ def look_through(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str
         files, incomplete = _among_images(folder, beside_labels.name, images, channels)
         return files, problems | incomplete
     return _in_folders_or_bids(folder, channels)
+
+
+def _absent_of_coco(folder: Path, name: str) -> dict[str, str]:
+    """Return {image: why it is left out} where files of COCO beside a folder of images list what is not there."""
+    if name == TEST_IMAGES:
+        return {}
+    with suppress(DataError):  # planning names what is wrong with these files
+        return scans_of_coco(folder)[1]
+    return {}
 
 
 def _images_beside_labels(folder: Path) -> Path | None:
@@ -105,7 +115,7 @@ def _among_images(
     say_channels = {} if name or numbered else files_for_channels(images, channels)
     named, others = _by_name(say_channels, images, channels)
     if others and len(channels) > 1:
-        check_order(folder / name, channels, numbered)
+        check_order(folder / name, channels, split_suffix(next(iter(others.values())))[1] if numbered else None)
     files, incomplete = _by_role(named, channels)
     label_folders = LABELS if name in IMAGES else ()
     known = {stem for inner in label_folders for stem in images_by_stem(folder / inner)[0]}

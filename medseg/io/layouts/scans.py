@@ -102,14 +102,15 @@ def _listed(folder: Path, channels: Sequence[str]) -> tuple[Files, dict[str, str
     from medseg.io.layouts.published.listed_scans import in_order, listed_scans
 
     try:
-        listed = listed_scans(folder)
+        listed = listed_scans(folder, channels)
     except DataError:
+        from medseg.io.layouts.case_table import NAME as TABLE
         from medseg.io.layouts.folder_of_scans import look_through
 
-        if any(look_through(folder, channels)):
-            return None  # planning names what is wrong with the list; here the folder is one of images
+        if not (folder / TABLE).is_file() and look_through(folder, channels)[0]:
+            return None  # planning names what is wrong with the JSON files; here the folder is one of images
         raise
-    return None if listed is None else (in_order(listed, channels), listed.problems)
+    return None if listed is None else in_order(listed, channels)
 
 
 def _files_by_case(

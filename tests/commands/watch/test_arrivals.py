@@ -60,6 +60,12 @@ def test_a_channel_that_is_late_is_waited_for(tmp_path: Path) -> None:
     assert why(2, late=False) is None
 
 
+def test_a_number_in_the_name_of_a_scan_of_one_channel_is_no_channel(tmp_path: Path) -> None:
+    files(tmp_path, "pat_0001.png")
+    [arrival] = arrivals_in(tmp_path, 1)[0]
+    assert why_incomplete(arrival, take_snapshot(arrival), ["CT"], None, SeriesRules(), late=False) is None
+
+
 def test_a_list_in_a_study_names_no_file_of_others(tmp_path: Path) -> None:
     files(tmp_path, "other/b.png", "in/study/a.png")
     [arrival] = arrivals_in(tmp_path / "in", 1)[0]

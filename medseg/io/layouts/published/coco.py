@@ -141,13 +141,14 @@ def scans_of_coco(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, 
     parts = {image.part for image in images}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
     of_part = [file for file in files if part is None or _part(file.path, folder) == part]
-    problems = _find_images(folder, of_part, refuse=False)[1]
+    chosen, problems, _ = _find_images(folder, of_part, refuse=False)
+    paths_of_part = {image.path for image in chosen}
     named = _with_ids(images, folder, problems)  # of all parts, as plans and references name them
-    return {id: (image.path,) for id, image in named if part is None or image.part == part}, problems
+    return {id: (image.path,) for id, image in named if image.path in paths_of_part}, problems
 
 
 def unlisted_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images of such a folder that no annotation file lists, and the names of these files.
+    """Return the images beside those that annotation files list, and that none of them does; the names of these files.
 
     Args:
         folder: the data set.
@@ -160,8 +161,10 @@ def unlisted_images(folder: Path) -> tuple[list[Path], list[str]]:
         files = [read_coco_file(path) for path in paths]
     except DataError:
         return [], []
-    names = _find_images(folder, files, refuse=False)[2] if files else []
-    return [folder / name for name in names], [path.name for path in paths]
+    images, _, names = _find_images(folder, files, refuse=False) if files else ([], {}, [])
+    beside = {image.path.parent for image in images}
+    unlisted = [path for name in names if (path := folder / name).parent in beside]
+    return unlisted, list(dict.fromkeys(path.name for path in paths))
 
 
 def _has_masks(folder: Path) -> bool:

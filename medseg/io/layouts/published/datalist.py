@@ -74,18 +74,20 @@ def scans_of_datalist(folder: Path) -> ListedScans | None:
     path, content, entries = description
     for_testing = [(part, entry) for part, entry in entries if part == "test"]
     root = _root(folder, path, content, for_testing or entries)
-    listed: list[tuple[tuple[Path, ...], Path]] = []
+    listed: list[tuple[str, tuple[Path, ...], Path | None]] = []
     problems: dict[str, str] = {}
-    for number, (_, entry) in enumerate(for_testing or entries):
+    for number, (part, entry) in enumerate(entries):
         names = _images(entry)
-        if not names:
+        if names:
+            label = entry.get("label") if isinstance(entry, dict) else None
+            files = tuple(expanded_path(name, root) for name in names)
+            listed.append((part, files, expanded_path(label, root) if isinstance(label, str) else None))
+        elif part == "test" or not for_testing:
             problems[f"entry {number}"] = f"{path.name} says {entry!r}; expected image"
-            continue
-        files = tuple(expanded_path(name, root) for name in names)
-        label = entry.get("label") if isinstance(entry, dict) else None
-        listed.append((files, expanded_path(label, root) if isinstance(label, str) else files[0]))
     scans: dict[str, tuple[Path, ...]] = {}
-    for id, (files, _) in zip(_ids([(files[0], label) for files, label in listed]), listed, strict=True):
+    for (part, files, _), id in zip(listed, _ids_as_planned(listed), strict=True):
+        if for_testing and part != "test":
+            continue
         absent = next((file for file in files if not (is_image(file) and file.is_file())), None)
         if absent is not None:
             problems[id] = _absent(path, absent, "missing image")
@@ -93,9 +95,24 @@ def scans_of_datalist(folder: Path) -> ListedScans | None:
             problems[f"{id} (again)"] = f"{path.name} lists {files[0]} under the name of {scans[id][0]}; rename one"
         else:
             scans[id] = files
-    others = (expanded_path(name, root) for _, entry in entries for name in _images(entry))
-    beside = frozenset((*others, *(label for _, label in listed)))
+    beside = frozenset(file for _, files, label in listed for file in (*files, label) if file is not None)
     return ListedScans(path, _declared(path, content), scans, problems, beside)
+
+
+def _ids_as_planned(listed: Sequence[tuple[str, tuple[Path, ...], Path | None]]) -> list[str]:
+    """Return an id for each (part, images, label): as a plan of the list names those that have a label.
+
+    The others are named after their images, and after their folder as well where that is the name of another one.
+    """
+    labelled = [(files[0], label) for _, files, label in listed if label is not None]
+    plain = [(files[0], files[0]) for _, files, label in listed if label is None]
+    planned, others = iter(_ids(labelled)), iter(_ids(plain))
+    taken = {*_ids(labelled)}
+    ids = []
+    for _, files, label in listed:
+        id = next(others) if label is None else next(planned)
+        ids.append(f"{files[0].parent.name}_{id}" if label is None and id in taken else id)
+    return ids
 
 
 def _description(folder: Path) -> tuple[Path, dict[str, Any], list[tuple[str, Any]]] | None:
@@ -120,7 +137,7 @@ def _declared(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _images(entry: Any) -> list[str]:
     """Return the names of the images of an entry; empty where it does not say them."""
-    images = entry.get("image") if isinstance(entry, dict) else None
+    images = entry.get("image") if isinstance(entry, dict) else entry  # test images may stand by themselves
     names = [images] if isinstance(images, str) else images
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 

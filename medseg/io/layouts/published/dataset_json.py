@@ -101,6 +101,8 @@ def scans_of_dataset_json(folder: Path) -> ListedScans | None:
         entries, key = [(None, entry) for entry in listed], "image"
     else:
         return None
+    if not any(isinstance(entry, dict) and entry.get(key) for _, entry in entries):
+        return None  # only images for testing, or what is called `dataset` are facts on the set
     channels = channels_declared_in(folder)
     cases, problems = _explicit(folder, entries, key, len(channels), labelled=False)
     stated = [entry.get(name) for _, entry in entries if isinstance(entry, dict) for name in (key, "label")]

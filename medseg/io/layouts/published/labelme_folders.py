@@ -82,6 +82,6 @@ def scans_of_labelme_folders(folder: Path) -> tuple[dict[str, tuple[Path, ...]],
         files, doubtful = images_by_stem(path)
         if _IMAGE_NAME in files:
             scans[id] = (files[_IMAGE_NAME],)
-        elif files or doubtful or path in exported:
+        elif path in exported or (path.name.endswith(FOLDER_END) and (files or doubtful)):
             problems[id] = doubtful.get(_IMAGE_NAME) or Why(f"there is no {_IMAGE_NAME} in {path}", "missing image")
     return scans, problems

@@ -62,7 +62,9 @@ def scans_of_mist(folder: Path) -> ListedScans | None:
         return None
     path, content = description
     root = _root(path, content, "test-data" if content.get("test-data") else "train-data")
-    return ListedScans(path, tuple(content["images"]), *_files(root, _images(path, content)))
+    files, problems = _files(root, _images(path, content))
+    of_cases = {id: why for id, why in problems.items() if any(map(is_image, (root / id).iterdir()))}
+    return ListedScans(path, tuple(content["images"]), files, of_cases)
 
 
 def _root(path: Path, content: Mapping[str, Any], key: str) -> Path:

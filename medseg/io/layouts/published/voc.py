@@ -45,7 +45,7 @@ def read_voc(folder: Path) -> DataSet | None:
     images, image_problems = images_by_stem(folder / IMAGES)
     problems |= image_problems
     sets, list_notes = _image_sets(folder, images.keys() | labels.keys() | problems.keys())
-    listed = {id: path for id, path in labels.items() if not sets or id in sets}
+    listed = {id: path for id, path in labels.items() if sets is None or id in sets}
     cases = [Case(id, id, (images[id],), listed[id]) for id in listed.keys() & images.keys()]
     cases = [replace(case, attributes={"image_set": sets[case.id]}) if sets else case for case in cases]
     problems |= dict.fromkeys(
@@ -77,8 +77,8 @@ def _structures(folder: Path) -> tuple[Labels | None, list[str]]:
     return labels, [] if any(name in BACKGROUND for name in names) else [note]
 
 
-def _image_sets(folder: Path, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Return {case: the lists that name it}, and notes on lists that are not used and on lines that name no case.
+def _image_sets(folder: Path, names: Collection[str]) -> tuple[dict[str, str] | None, list[str]]:
+    """Return {case: the lists that name it}, None where there are no lists; and notes on what is not used of them.
 
     Lists whose names say a part of the split (`train`, `train_aug`, `val2012`) count before others. trainval counts
     only where neither train nor val, which say more, does.
@@ -98,8 +98,8 @@ def _image_sets(folder: Path, names: Collection[str]) -> tuple[dict[str, str], l
             id = next((name for name in said if name in ids), None)
             if id is None:
                 unknown.setdefault(f"{_SETS}/{path.name}", []).append(line)
-            else:
-                sets.setdefault(id, []).append(path.stem)
+            elif path.stem not in sets.setdefault(id, []):
+                sets[id].append(path.stem)
     others = [path.name for path in paths if of_parts and path not in of_parts]
     notes = [*notes_on_unknown(unknown)]
     if others:
@@ -107,4 +107,4 @@ def _image_sets(folder: Path, names: Collection[str]) -> tuple[dict[str, str], l
     joined = {
         id: "+".join([name for name in names if part_named(name) != TRAINVAL] or names) for id, names in sets.items()
     }
-    return joined, notes
+    return (joined if sets or unknown else None), notes

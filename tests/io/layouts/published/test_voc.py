@@ -60,6 +60,13 @@ def test_lines_of_lists_name_cases_with_spaces_files_or_numbers(voc, line):
     assert not any("without a case" in problem for problem in data.problems)
 
 
+def test_lists_that_name_no_case_here_choose_none(voc):
+    touch(voc, "ImageSets/Segmentation/train.txt")
+    (voc / "ImageSets/Segmentation/train.txt").write_text("other\n")
+    with pytest.raises(DataError, match="1 line without a case of that name"):
+        find_cases(voc)
+
+
 def test_lines_that_name_no_case_are_named(voc):
     touch(voc, "ImageSets/Segmentation/train.txt")
     (voc / "ImageSets/Segmentation/train.txt").write_text("a\ngone\n")
