@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,8 @@ def command(
             console.print(_line(entry), markup=False, soft_wrap=True)
         return
     rows = write_codes(output, entries)
-    console.print(f"{output}: {counted(rows, 'row')}; --codes {output} reads it", markup=False, soft_wrap=True)
+    option = f"--codes {shlex.quote(str(output))}"
+    console.print(f"{output}: {counted(rows, 'row')}; {option} reads it", markup=False, soft_wrap=True)
 
 
 def _line(entry: Entry) -> str:

@@ -387,8 +387,13 @@ def _check_grids(pair: Pair, reference: Image, prediction: Image) -> None:
     if reference.same_grid(prediction):
         return
     difference = describe_grid_difference(reference, prediction)
+    message = f"{pair.reference} and {pair.prediction} lie on different grids: {difference}."
+    if not (reference.spacing_known or prediction.spacing_known):
+        raise DataError(
+            message, "Predict on the image that the reference was drawn on, or scale one to the other's size."
+        )
     raise DataError(
-        f"{pair.reference} and {pair.prediction} lie on different grids: {difference}.",
+        message,
         "Predict on the scan that the reference was drawn on; or, if both headers are right, --resample-labels brings "
         "the reference to the grid of the prediction.",
     )

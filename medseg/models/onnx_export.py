@@ -31,6 +31,7 @@ from medseg.networks.device import evaluating, first_line, is_out_of_memory
 from medseg.networks.difference import largest_difference
 from medseg.networks.row import FullResolution
 from medseg.networks.table import NETWORKS
+from medseg.preprocessing.normalize import NORMALIZATIONS
 
 OPSET = 18
 """Version of ONNX's operators; onnxruntime has read it since 1.14 (2023)."""
@@ -165,6 +166,18 @@ def describe(model: Model, number: int) -> dict[str, Any]:
     }
 
 
+def _schemes(model: Model) -> str:
+    """Return what the schemes do that a model normalizes with, in sentences."""
+    sentences = []
+    for one in dict.fromkeys((item.scheme, item.nonzero_only) for item in model.configuration.normalization):
+        scheme, nonzero_only = one
+        does = (NORMALIZATIONS[scheme].__doc__ or "as it was registered.").splitlines()[0].rstrip(".")
+        numbers = " (`intensities`)" if scheme == "ct" else ""
+        only = ", of the voxels that are not 0, and set the others to 0 afterwards" if nonzero_only else ""
+        sentences.append(f"{scheme}: {does[:1].lower()}{does[1:]}{numbers}{only}.")
+    return " ".join(sentences)
+
+
 def _instructions(model: Model, axes: Sequence[str]) -> list[str]:
     """Return instructions for the work around the network, step by step, in words."""
     plan = model.plan
@@ -175,7 +188,7 @@ def _instructions(model: Model, axes: Sequence[str]) -> list[str]:
         + ("axes to right, anterior, superior (RAS)" if plan.orientation == "canonical" else "axes as stored")
         + f", arrays as (z, y, x), then in the order transpose_forward {list(plan.transpose_forward)}.",
         *([] if plan.labels.background is None else [crop]),
-        "Normalize each channel as `normalization` says, with the numbers of `intensities`.",
+        f"Normalize each channel by its scheme in `normalization`. {_schemes(model)}",
         f"Resample to spacing_mm along {', '.join(axes)} with a spline of the order in `resampling.image`.",
         "Pad axes that are shorter than a tile with zeros, cut overlapping tiles of the input's shape (a share of "
         "`inference.step_fraction` apart), and weight each answer by a Gaussian of "

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from medseg.core.csv_text import csv_text
-from medseg.core.errors import PlanError
+from medseg.core.errors import DataError, PlanError
 from medseg.core.files import check_folder, write_text
 from medseg.delivery.dicom.codes import COLUMNS, Entry, nearest, table_entries
 from medseg.plans.terminology import Coding
@@ -44,8 +44,13 @@ def write_codes(path: Path, entries: list[Entry]) -> int:
 
     Returns:
         How many lines were written.
+
+    Raises:
+        DataError: there is such a file.
     """
     check_folder(path.parent)
+    if path.exists():  # perhaps with rows of the user's own
+        raise DataError(f"{path} is there already.", "Name another file, or move this one away.")
     codings = {name: coding for entry in entries for name, coding in entry.sided().items()}
     rows = [[name, *_cells(coding)] for name, coding in codings.items()]
     write_text(path, csv_text(["structure", *COLUMNS], rows))

@@ -106,7 +106,7 @@ def _evaluate(
     pairs = _pairs(predictions, references, options, reading)
     notes += table_notes(pairs, options.table)
     if labels is None and answers is not None:
-        check_references(pairs, answers, references.labels, folder_of(reference), options)
+        notes += check_references(pairs, answers, references.labels, folder_of(reference), options)
     declared = declared_structures(labels, answers, references.labels)
     pairs, named, assumed = name_segments(
         pairs, declared.labels if declared else None, options.segments, options.overlaps

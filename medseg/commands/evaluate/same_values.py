@@ -5,6 +5,7 @@ Each of them may give a structure another value. Scores of one structure against
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +64,11 @@ def _key_shown(value: object) -> str:
 
 def check_references(
     pairs: Sequence[Pair], answers: Answers, declared: Labels | None, folder: Path, options: EvaluateOptions
-) -> None:
+) -> tuple[str, ...]:
     """Refuse references whose declaration gives a structure of the answers other values, unless options say of values.
 
-    References that name their structures in the files are read by these names, whatever their values are.
+    Names are the same whatever their capitals, and with blanks, `-` or `_`. References that name their structures in
+    the files are read by these names, whatever their values are.
 
     Args:
         pairs: the files to be scored.
@@ -74,6 +76,9 @@ def check_references(
         declared: the structures that the data set of the references declares.
         folder: of the references; as answers of `predict` they have a `labels.json`, too.
         options: may say what values mean.
+
+    Returns:
+        A note where the two sides have no name in common, but values.
 
     Raises:
         DataError: a structure has other values.
@@ -86,12 +91,19 @@ def check_references(
         options.map or options.prediction_map or options.threshold is not None or options.segments or options.overlaps
     )
     if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:
-        return
+        return ()
     ours, theirs = answers.labels.members, declared.members
+    spelled = {_spelling(name): name for name in theirs}
+    theirs = {name: theirs[spelled[_spelling(name)]] for name in ours if _spelling(name) in spelled} | {
+        name: values for name, values in theirs.items() if _spelling(name) not in map(_spelling, ours)
+    }
     common = [name for name in ours if name in theirs]
     differing = [name for name in common if {*ours[name]} != {_mapped(value, reading) for value in theirs[name]}]
-    if not differing or _named_files(pairs, [pair.reference for pair in pairs]):  # opens them, so it comes last
-        return
+    called = [] if common else _called_otherwise(ours, theirs, reading)
+    if not (differing or called) or _named_files(pairs, [pair.reference for pair in pairs]):  # opens them: comes last
+        return ()
+    if called:
+        return (f"the references in {folder} have other names for the values of the answers: {first_few(called)}",)
     shown = first_few([f"{name} is {_shown(theirs[name])} there and {_shown(ours[name])} here" for name in differing])
     kept = {str(source): value for source, value in reading.map.items()}
     moved = {str(theirs[name][0]): ours[name][0] for name in differing if len(theirs[name]) == len(ours[name]) == 1}
@@ -103,6 +115,24 @@ def check_references(
         f"The references in {folder} give structures other values than {NAME} beside the predictions: {shown}.",
         "; ".join(hints),
     )
+
+
+def _spelling(name: str) -> str:
+    """Return a name without regard to capitals, and to what stands between its words.
+
+    >>> _spelling("Left_Kidney") == _spelling("left kidney")
+    True
+    """
+    return " ".join(re.split(r"[\s_-]+", name)).casefold()
+
+
+def _called_otherwise(
+    ours: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]], reading: Reading
+) -> list[str]:
+    """Return phrases on the structures of the references that have another name here, by value."""
+    names = {frozenset(values): name for name, values in ours.items()}
+    pairs = [(names.get(frozenset(_mapped(value, reading) for value in theirs[name])), name) for name in theirs]
+    return [f"{name} there is {own} here" for own, name in pairs if own is not None]
 
 
 def with_values_of(

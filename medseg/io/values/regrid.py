@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.errors import DataError
 from medseg.core.image import Image
 
 _BORDER_VOXELS = 1e-4  # a point nearer than this to the border of two voxels counts as on it: rounding must not decide
@@ -25,7 +26,16 @@ def resample_nearest(label: Image, grid: Image, outside: int) -> Image:
 
     Returns:
         (1, z, y, x) on the grid.
+
+    Raises:
+        DataError: neither says where its voxels lie, and they are of two sizes, which could fit in any way.
     """
+    if not (label.spacing_known or grid.spacing_known) and label.shape_zyx != grid.shape_zyx:
+        sizes = [" x ".join(map(str, image.shape_zyx)) for image in (label, grid)]
+        raise DataError(
+            f"A label map of {sizes[0]} pixels does not fit one of {sizes[1]}, and no file says how large a pixel is.",
+            "Scale the label map to the size of the image it was drawn on.",
+        )
     to_label = np.linalg.inv(label.affine) @ grid.affine  # (x, y, z) indices of the grid to those of the label
     resampled = np.full(grid.shape_zyx, outside, dtype=np.result_type(label.array.dtype, np.min_scalar_type(outside)))
     depth, height, width = grid.shape_zyx

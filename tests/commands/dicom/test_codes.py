@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medseg.commands.dicom.codes import find_codes, write_codes
-from medseg.core.errors import PlanError
+from medseg.core.errors import DataError, PlanError
 from medseg.delivery.dicom.codes import SIDES, codes_of, look_up, read_codes
 
 
@@ -18,6 +18,13 @@ def test_every_row_comes_back_from_the_file_with_the_codes_of_its_name(tmp_path:
     assert len(codings) == rows == len(entries) + len(SIDES) * sum(bool(entry.sides) for entry in entries)
     assert all(codings[name] == look_up(name) for name in codings)
     assert codes_of([*codings], {}, codings) == codings
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text("my rows")
+    with pytest.raises(DataError, match=r"codes\.csv is there already"):
+        write_codes(tmp_path / "codes.csv", find_codes("kidney"))
+    assert (tmp_path / "codes.csv").read_text() == "my rows"
 
 
 @pytest.mark.parametrize("text", ["kidney", "Kidney", "left kidney", "kidney_right"])

@@ -69,6 +69,40 @@ def test_an_option_on_the_grid_leaves_what_is_known_of_values(tmp_path: Path) ->
     assert (dice(result), result.notes) == ({"liver": 1.0, "tumour": 1.0}, ())
 
 
+@pytest.mark.parametrize("names", [{"Tumour": 1, "LIVER": 2}, SWAPPED])
+def test_capitals_do_not_make_another_structure(tmp_path: Path, names: dict[str, int]) -> None:
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME)
+    reference = dataset(tmp_path / "set", names, (1, 2))
+    with pytest.raises(DataError, match=r"give structures other values than labels\.json") as raised:
+        evaluate(answers, reference)
+    assert "--map 2=1 --map 1=2" in str(raised.value.hint)
+
+
+def test_other_names_for_the_same_values_are_told(tmp_path: Path) -> None:
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME)
+    result = evaluate(answers, dataset(tmp_path / "set", {"kidney": 1, "spleen": 2}, (1, 2)))
+    [note] = [note for note in result.notes if "other names" in note]
+    assert note.endswith("kidney there is liver here, spleen there is tumour here")
+    same = evaluate(answers, dataset(tmp_path / "same", SAME, (1, 2)))
+    assert not any("other names" in note for note in same.notes)
+
+
+def test_pictures_of_two_sizes_are_not_brought_together(tmp_path: Path) -> None:
+    """Nothing says how large a pixel is: the small mask would be laid into a corner of the large one."""
+    answers = declare(draw(tmp_path / "answers", (1, 2)), SAME)
+    (tmp_path / "large").mkdir()
+    for case in "ab":
+        with pillow.open(answers / f"{case}.png") as mask:
+            mask.resize((8, 8), pillow.Resampling.NEAREST).save(tmp_path / "large" / f"{case}.png")
+    failed = evaluate(answers, tmp_path / "large").summary.failed
+    assert failed.keys() == {"a", "b"}
+    assert "lie on different grids" in failed["a"]
+    assert "--resample-labels" not in failed["a"]
+    failed = evaluate(answers, tmp_path / "large", options=EvaluateOptions(resample_labels=True)).summary.failed
+    assert failed.keys() == {"a", "b"}
+    assert "1 x 8 x 8 pixels does not fit one of 1 x 4 x 4, and no file says how large a pixel is" in failed["a"]
+
+
 def test_an_option_on_values_says_what_it_replaces(tmp_path: Path) -> None:
     answers = declare(draw(tmp_path / "answers", (1, 2)), SAME, Reading(map={100: 1, 200: 2}, resample_labels=True))
     reference = draw(tmp_path / "reference", (7, 2))

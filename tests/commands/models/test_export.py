@@ -128,6 +128,11 @@ def test_outputs_are_named_with_the_values_that_are_written() -> None:
     assert any("largest logit" in step for step in about["what_a_caller_does"])
     starts = [step.split()[0] for step in about["what_a_caller_does"]]
     assert starts == ["Bring", "Crop", "Normalize", "Resample", "Pad", "Where", "Resample", "Compare"]
+    steps = [step for step in about["what_a_caller_does"] if step.startswith("Normalize")]
+    assert steps == [
+        "Normalize each channel by its scheme in `normalization`. zscore: standardize by the channel's own mean and "
+        "standard deviation."
+    ]
     assert about["mirror_axes"] == ["y", "x"]
     regions = describe(
         a_model(labels={"structures": {"whole": [1, 2], "core": 2}, "activation": "sigmoid", "region_values": [1, 2]}),
