@@ -34,7 +34,7 @@ def read_mist(folder: Path) -> DataSet | None:
     Raises:
         DataError: there are several such files, or what it declares is not valid.
     """
-    description = descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
+    description = _description(folder)
     if description is None:
         return None
     path, content = description
@@ -57,14 +57,18 @@ def scans_of_mist(folder: Path) -> ListedScans | None:
     Raises:
         DataError: there are several such files, or what it declares is not valid.
     """
-    description = descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
-    if description is None:
+    if (described := _description(folder)) is None:
         return None
-    path, content = description
+    path, content = described
     root = _root(path, content, "test-data" if content.get("test-data") else "train-data")
     files, problems = _files(root, _images(path, content))
     of_cases = {id: why for id, why in problems.items() if any(map(is_image, (root / id).iterdir()))}
     return ListedScans(path, tuple(content["images"]), files, of_cases)
+
+
+def _description(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return MIST's JSON file in a folder, and its content; None where there is none."""
+    return descriptions(folder, _is_mist, "MIST data set", "Take the others away.")
 
 
 def _root(path: Path, content: Mapping[str, Any], key: str) -> Path:
