@@ -169,8 +169,8 @@ def describe(model: Model, number: int) -> dict[str, Any]:
 def _schemes(model: Model) -> str:
     """Return what the schemes do that a model normalizes with, in sentences."""
     sentences = []
-    for one in dict.fromkeys((item.scheme, item.nonzero_only) for item in model.configuration.normalization):
-        scheme, nonzero_only = one
+    used = dict.fromkeys((item.scheme, item.nonzero_only) for item in model.configuration.normalization)
+    for scheme, nonzero_only in used:
         does = (NORMALIZATIONS[scheme].__doc__ or "as it was registered.").splitlines()[0].rstrip(".")
         numbers = " (`intensities`)" if scheme == "ct" else ""
         only = ", of the voxels that are not 0, and set the others to 0 afterwards" if nonzero_only else ""

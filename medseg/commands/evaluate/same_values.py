@@ -93,10 +93,8 @@ def check_references(
     if declared is None or said or reading.threshold is not None or reading.colours or reading.segments:
         return ()
     ours, theirs = answers.labels.members, declared.members
-    spelled = {_spelling(name): name for name in theirs}
-    theirs = {name: theirs[spelled[_spelling(name)]] for name in ours if _spelling(name) in spelled} | {
-        name: values for name, values in theirs.items() if _spelling(name) not in map(_spelling, ours)
-    }
+    spelled = {_spelling(name): name for name in ours}
+    theirs = {spelled.get(_spelling(name), name): values for name, values in theirs.items()}
     common = [name for name in ours if name in theirs]
     differing = [name for name in common if {*ours[name]} != {_mapped(value, reading) for value in theirs[name]}]
     called = [] if common else _called_otherwise(ours, theirs, reading)

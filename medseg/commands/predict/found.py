@@ -59,7 +59,8 @@ def find(source: Path, options: PredictOptions, data: Data) -> FoundScans:
         from medseg.commands.predict.passed_over import find_passed_over  # here: a single scan is answered sooner
         from medseg.commands.predict.unseen_cases import unseen_cases
 
-        passed_over, unread = find_passed_over(unread_scans(source, cases, failed), data.channels, rules)
+        unread = unread_scans(source, cases, failed, data.channels)
+        passed_over, unread = find_passed_over(unread, data.channels, rules)
         failed = dict(sorted({**unread.lost, **failed}.items()))
         cases, of_split = unseen_cases(source, cases)
         notes = [*([of_split] if of_split else []), *unread.notes]

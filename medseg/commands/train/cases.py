@@ -65,6 +65,19 @@ def _as_begun(path: Path, labelled: dict[str, Case]) -> tuple[list[Case], list[C
     return training, validation, []
 
 
+def note_on_unread(failed: Mapping[str, str]) -> list[str]:
+    """Return a note on the cases that cannot be read, as a run begins and not hours later; none where all can.
+
+    Args:
+        failed: {case: why}.
+    """
+    if not failed:
+        return []
+    shown = "; ".join(f"{id}: {why.splitlines()[0]}" for id, why in [*failed.items()][:_MOST_EXPLAINED])
+    more = f"; and {len(failed) - _MOST_EXPLAINED} more" * (len(failed) > _MOST_EXPLAINED)
+    return [f"{counted(len(failed), 'case')} cannot be read, and left out: {shown}{more}"]
+
+
 def changed_since(
     files: FoldFolder, record: RunRecord | None, contents: Mapping[str, str], failed: Mapping[str, str], step: int
 ) -> tuple[dict[str, str], list[str]]:
@@ -80,15 +93,11 @@ def changed_since(
     Returns:
         {case: what names its contents}, those included that only an earlier session could read.
     """
-    notes = []
-    if failed:
-        shown = "; ".join(f"{id}: {why.splitlines()[0]}" for id, why in [*failed.items()][:_MOST_EXPLAINED])
-        more = f"; and {len(failed) - _MOST_EXPLAINED} more" * (len(failed) > _MOST_EXPLAINED)
-        notes.append(f"{counted(len(failed), 'case')} cannot be read, and left out: {shown}{more}")
     begun = record is not None and step > 0 and files.split.exists()
     earlier = json.loads(files.split.read_text(encoding="utf-8")).get(CONTENTS, {}) if begun else {}
     if not earlier:  # of a version that did not note it, too
-        return {**contents}, notes
+        return {**contents}, []
+    notes = []
     changed = sorted(id for id, text in contents.items() if earlier.get(id, text) != text)
     new = sorted(contents.keys() - earlier.keys())
     gone = sorted(failed.keys() & earlier.keys())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medseg.commands.train.cases import changed_since, choose_cases, warn_of_cases
+from medseg.commands.train.cases import changed_since, choose_cases, note_on_unread, warn_of_cases
 from medseg.commands.train.probe import DiceProbe
 from medseg.commands.train.run import Request, Run
 from medseg.core.case import Case
@@ -141,7 +141,7 @@ def prepare(run: Run, request: Request, previous_stage: PreviousStage | None = N
     with ranks.first_before():
         loaded, failed, odd = _load([*training, *validation], run, request, previous_stage, device)
     contents = {sample.case.id: sample.contents for sample in loaded}
-    notes += odd
+    notes += [*odd, *note_on_unread(failed)]
     if ranks.first:  # which alone writes and reports
         contents, changed = changed_since(run.files, run.record, contents, failed, run.step)
         notes += changed

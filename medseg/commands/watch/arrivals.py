@@ -11,6 +11,7 @@ import stat
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -26,6 +27,7 @@ from medseg.io.dicom.elements.series import Listing, Series
 from medseg.io.dicom.listing.find import find_series
 from medseg.io.dicom.listing.locate import series_at
 from medseg.io.formats.table import is_image, split_suffix
+from medseg.io.images import read_image
 from medseg.io.layouts.file_names.names import split_channel
 from medseg.io.layouts.scans import find_scans
 from medseg.io.layouts.studies import SeriesRules
@@ -93,7 +95,7 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
         OSError: the folder cannot be listed, such as a network drive that is away for a while.
     """
     arrivals, others = [], []
-    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    groups: dict[tuple[str, str, bool], list[Path]] = defaultdict(list)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = folder / entry.name
         if entry.name.startswith(".") or _UNFINISHED.fullmatch(entry.name):
@@ -105,15 +107,12 @@ def arrivals_in(folder: Path, channels: int) -> tuple[list[Arrival], list[str]]:
         elif is_image(path):
             stem, suffix = split_suffix(path)
             case, number = split_channel(stem)
-            groups[case if number == 0 or (number and channels > 1) else stem, suffix].append(path)
+            numbered = number == 0 or (number is not None and channels > 1)
+            groups[case if numbered else stem, suffix, numbered].append(path)
         else:
             others.append(entry.name)
-    for (stem, suffix), paths in groups.items():
-        alone = folder / f"{stem}{suffix}"  # CASE.png beside CASE_0000.png is a study of its own
-        numbered = [path for path in paths if path != alone]
-        for files in ([alone] if alone in paths else [], numbered):
-            if files:
-                arrivals.append(Arrival(files[0].name, stem, files[0], tuple(files)))
+    for (stem, _, _), paths in groups.items():
+        arrivals.append(Arrival(paths[0].name, stem, paths[0], tuple(paths)))
     if others:
         scans = [path for arrival in arrivals for path in arrival.files if path.exists()]  # a link may lead nowhere
         parts = {file for path in scans for file in _parts(path, path.stat().st_mtime_ns)}
@@ -178,10 +177,10 @@ def why_incomplete(
         return f"{snapshot.unfinished[0]} is a copy that was not finished."
     if arrival.files and arrival.path.suffix.lower() == ".zip" and not zipfile.is_zipfile(arrival.path):
         return f"{arrival.path} is not a complete zip: it does not open."
-    numbers = {split_channel(split_suffix(path)[0])[1] for path in arrival.files}
-    absent = [f"{number:04d}" for number in range(len(channels)) if number not in numbers]
-    if len(channels) > 1 and not late and not patterns and arrival.files and absent and None not in numbers:
-        return f"{arrival.path.name} is there without {arrival.stem}_{absent[0]}; the model takes {len(channels)}."
+    if not late and not patterns and (absent := _absent_channel(arrival, len(channels))) is not None:
+        return (
+            f"{arrival.path.name} is there without {arrival.stem}_{absent}; the model takes {len(channels)} channels."
+        )
     try:
         cases, refused = find_scans(arrival.path, channels, patterns, rules)
         if refused and not (late and cases):
@@ -191,6 +190,18 @@ def why_incomplete(
         return _missing(arrival, cases, late and rules.options.allow_gaps)
     except (MedsegError, OSError) as error:
         return str(error)
+
+
+def _absent_channel(arrival: Arrival, channels: int) -> str | None:
+    """Return the number of the first channel that numbered files lack; None for a file that may hold all of them."""
+    numbers = {split_channel(split_suffix(path)[0])[1] for path in arrival.files if is_image(path)}
+    if channels == 1 or not numbers or None in numbers:
+        return None
+    if len(arrival.files) == 1:
+        with suppress(MedsegError):  # what is wrong with it is said when it is answered
+            if len(read_image(arrival.path).array) == channels:
+                return None
+    return next((f"{number:04d}" for number in range(channels) if number not in numbers), None)
 
 
 def _outside(arrival: Arrival, cases: Sequence[Case]) -> Path | None:

@@ -15,7 +15,7 @@ from medseg.io.layouts.file_names.roles import two_files
 from medseg.io.layouts.file_names.words import chunks, names_images, names_labels, splits
 from medseg.io.layouts.find import found_in
 from medseg.io.layouts.flat_folder import files_for_channels
-from medseg.io.layouts.pairs import IMAGES, LABELS, images_folder
+from medseg.io.layouts.pairs import IMAGES, LABELS, TEST_IMAGES, images_folder
 from medseg.io.layouts.published.bids import scans_of_bids
 from medseg.io.layouts.published.cityscapes import scans_of_cityscapes
 from medseg.io.layouts.published.coco import scans_of_coco
@@ -24,7 +24,6 @@ from medseg.io.layouts.published.listed_scans import check_order
 from medseg.io.layouts.published.voc import IMAGES as VOC_IMAGES
 from medseg.io.layouts.split_folders import scans_folder
 
-TEST_IMAGES = "imagesTs"
 IMAGE_FOLDERS = ("", TEST_IMAGES, *IMAGES, VOC_IMAGES)
 """Folders in a folder that may hold images, in the order in which they are looked for."""
 

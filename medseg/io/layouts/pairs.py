@@ -14,6 +14,7 @@ from medseg.io.layouts.file_names.words import names_images, names_labels, words
 from medseg.io.layouts.mask_folders import labels_of_masks
 
 IMAGES = ("images", "imagesTr")
+TEST_IMAGES = "imagesTs"
 LABELS = ("labels", "masks", "labelsTr")
 """The usual names; else a folder is found by a word for images or labels in its name."""
 

@@ -75,13 +75,14 @@ def find_scans(
     return cases, dict(sorted(problems.items()))
 
 
-def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str]) -> Unread:
+def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str], channels: Sequence[str]) -> Unread:
     """Return what looks like a scan beside the cases that `find_scans` found by the names of files, and is not read.
 
     Args:
         source: the folder.
         cases: its cases.
         named: ids of the cases that are left out.
+        channels: names of the model's channels.
     """
     from medseg.io.layouts.beside_scans import beside_scans
     from medseg.io.layouts.published.listed_scans import listed_scans, unlisted
@@ -89,7 +90,7 @@ def unread_scans(source: Path, cases: Sequence[Case], named: Collection[str]) ->
 
     listed = None
     with suppress(DataError):  # planning names what is wrong with the list
-        listed = listed_scans(source)
+        listed = listed_scans(source, channels)
     if listed is not None:
         return Unread(source, others=unlisted(listed))  # the list says which files there are
     scans = {case.id: case.channels for case in cases}

@@ -20,7 +20,7 @@ WriteScans = Callable[[Path, int], Path]
 
 def found_in(folder: Path) -> tuple[tuple[PassedOver, ...], list[str]]:
     cases, failed = find_scans(folder, ("image",))
-    found, others = find_passed_over(unread_scans(folder, cases, failed), ("image",), SeriesRules())
+    found, others = find_passed_over(unread_scans(folder, cases, failed, ("image",)), ("image",), SeriesRules())
     return found, others.notes
 
 

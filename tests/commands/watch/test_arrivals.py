@@ -53,11 +53,22 @@ def test_a_channel_that_is_late_is_waited_for(tmp_path: Path) -> None:
         return why_incomplete(arrival, take_snapshot(arrival), names, None, SeriesRules(), late)
 
     files(tmp_path, "a_0000.nii.gz")
-    assert why(2, late=False) == "a_0000.nii.gz is there without a_0001; the model takes 2."
+    assert why(2, late=False) == "a_0000.nii.gz is there without a_0001; the model takes 2 channels."
     assert why(2, late=True) is None  # one file may hold both; what it lacks is said when it is read
     assert why(1, late=False) is None
     files(tmp_path, "a_0001.nii.gz")
     assert why(2, late=False) is None
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_numbered_scan_that_holds_all_channels_is_not_waited_for(tmp_path: Path, zipped: bool) -> None:
+    if zipped:  # a study of DICOM; this one does not open, which is another reason to wait
+        files(tmp_path, "pat_0001.zip")
+    else:
+        nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 2), np.float32), np.eye(4)), tmp_path / "pat_0001.nii.gz")
+    [arrival] = arrivals_in(tmp_path, 2)[0]
+    why = why_incomplete(arrival, take_snapshot(arrival), ["t1", "flair"], None, SeriesRules(), late=False)
+    assert why == (f"{arrival.path} is not a complete zip: it does not open." if zipped else None)
 
 
 def test_a_number_in_the_name_of_a_scan_of_one_channel_is_no_channel(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def found(folder: Path, channels: list[str]) -> tuple[dict[str, list[str]], dict
     """Return the names of the files of each case, {case: why it is left out}, and what is not used."""
     cases, failed = find_scans(folder, channels)
     files = {case.id: [path.name.removesuffix(".nii.gz") for path in case.channels] for case in cases}
-    return files, failed, unread_scans(folder, cases, failed)
+    return files, failed, unread_scans(folder, cases, failed, channels)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def named_by_plan(folder: Path) -> tuple[dict[str, str], list[str]]:
 def named_by_predict(folder: Path) -> tuple[dict[str, str], list[str]]:
     """Return {case: why it is left out}, and the notes."""
     cases, failed = find_scans(folder, ("image",))
-    unread = unread_scans(folder, cases, failed)
+    unread = unread_scans(folder, cases, failed, ("image",))
     return {**unread.lost, **failed}, unread.notes
 
 
@@ -266,7 +266,7 @@ def test_scans_that_could_be_read_are_told_from_others(tmp_path):
     folder, _ = scan_set(tmp_path, "right in the folder")
     touch(folder, "extra/c.nii.gz", "movie.mp4")
     cases, failed = find_scans(folder, ("CT",))
-    unread = unread_scans(folder, cases, failed)
+    unread = unread_scans(folder, cases, failed, ("CT",))
     assert unread.readable == [folder / "extra"]
     (note,) = unread.without(unread.readable).notes
     assert "movie.mp4" in note

@@ -133,10 +133,12 @@ def scans_of_cityscapes(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict
     if images is None:
         return {}, {}
     scenes = _scenes(images)[0]
-    parts = {part for part, _, inner in _folders(images) if any(images_by_stem(inner))}
+    doubtful = [
+        (part, stem, why) for part, _, inner in _folders(images) for stem, why in images_by_stem(inner)[1].items()
+    ]
+    parts = {scene.part for scene in scenes.values()} | {part for part, _, _ in doubtful}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
-    doubtful = [images_by_stem(inner)[1] for of, _, inner in _folders(images) if of == part]
-    problems = {stem: why for in_folder in doubtful for stem, why in in_folder.items()}
+    problems = {stem: why for of, stem, why in doubtful if of == part}
     return {id: (scene.path,) for id, scene in scenes.items() if scene.part == part}, problems
 
 

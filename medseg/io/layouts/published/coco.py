@@ -133,10 +133,9 @@ def scans_of_coco(folder: Path) -> tuple[dict[str, tuple[Path, ...]], dict[str, 
     Returns:
         {case: its image}, and {image: why it is left out}; both empty where the folder has no annotation file.
     """
-    paths = [] if _has_masks(folder) else annotation_files(folder)
-    if not paths:
+    files = _files_to_predict(folder)
+    if not files:
         return {}, {}
-    files = [read_coco_file(path) for path in paths]
     images = _find_images(folder, files, refuse=False)[0]
     parts = {image.part for image in images}
     part = next((name for name in ("test", "val", "train") if name in parts), None)
@@ -156,15 +155,24 @@ def unlisted_images(folder: Path) -> tuple[list[Path], list[str]]:
     Returns:
         Both empty where there is no annotation file that can be read.
     """
-    paths = [] if _has_masks(folder) else annotation_files(folder)
     try:
-        files = [read_coco_file(path) for path in paths]
+        files = _files_to_predict(folder)
     except DataError:
         return [], []
     images, _, names = _find_images(folder, files, refuse=False) if files else ([], {}, [])
     beside = {image.path.parent for image in images}
     unlisted = [path for name in names if (path := folder / name).parent in beside]
-    return unlisted, list(dict.fromkeys(path.name for path in paths))
+    return unlisted, list(dict.fromkeys(file.path.name for file in files))
+
+
+def _files_to_predict(folder: Path) -> list[CocoFile]:
+    """Return the annotation files of a folder, of which thousands of scans have none; none beside files of masks.
+
+    Raises:
+        DataError: one of them cannot be read.
+    """
+    paths = annotation_files(folder)
+    return [] if not paths or _has_masks(folder) else [read_coco_file(path) for path in paths]
 
 
 def _has_masks(folder: Path) -> bool:

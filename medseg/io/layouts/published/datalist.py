@@ -104,15 +104,14 @@ def _ids_as_planned(listed: Sequence[tuple[str, tuple[Path, ...], Path | None]])
 
     The others are named after their images, and after their folder as well where that is the name of another one.
     """
-    labelled = [(files[0], label) for _, files, label in listed if label is not None]
-    plain = [(files[0], files[0]) for _, files, label in listed if label is None]
-    planned, others = iter(_ids(labelled)), iter(_ids(plain))
-    taken = {*_ids(labelled)}
-    ids = []
-    for _, files, label in listed:
-        id = next(others) if label is None else next(planned)
-        ids.append(f"{files[0].parent.name}_{id}" if label is None and id in taken else id)
-    return ids
+    planned = _ids([(files[0], label) for _, files, label in listed if label is not None])
+    images = [files[0] for _, files, label in listed if label is None]
+    names = _ids([(image, image) for image in images])
+    others = (
+        f"{image.parent.name}_{name}" if name in planned else name for image, name in zip(images, names, strict=True)
+    )
+    of_labels = iter(planned)
+    return [next(others) if label is None else next(of_labels) for _, _, label in listed]
 
 
 def _description(folder: Path) -> tuple[Path, dict[str, Any], list[tuple[str, Any]]] | None:

@@ -14,20 +14,20 @@ from medseg.io.layouts.dataset import Why
 from medseg.io.layouts.file_names.modalities import may_be, says
 from medseg.io.layouts.file_names.side_folders import shows_scans
 from medseg.io.layouts.file_names.words import names_images, names_labels
+from medseg.io.layouts.pairs import TEST_IMAGES
 from medseg.io.layouts.published.datalist import scans_of_datalist
 from medseg.io.layouts.published.dataset_json import NAME, channels_declared_in, scans_of_dataset_json
 from medseg.io.layouts.published.descriptions import ListedScans
 from medseg.io.layouts.published.mist import scans_of_mist
 from medseg.io.layouts.used_paths import absolute
 
-_TEST_IMAGES = "imagesTs"
 _DESCRIPTIONS = (scans_of_datalist, scans_of_mist, scans_of_dataset_json)
 """JSON files that list the files of cases, in the order in which `plan` asks them."""
 _MOST_NAMED = 20
 _ONE_FILE = "Split the files by channels, and say which is which by patterns: --channels '*_t1.nii.gz,*_flair.nii.gz'."
 
 
-def listed_scans(folder: Path, channels: Sequence[str] = ()) -> ListedScans | None:
+def listed_scans(folder: Path, channels: Sequence[str]) -> ListedScans | None:
     """Return the scans that the table or the JSON file of a data set lists.
 
     Args:
@@ -40,7 +40,7 @@ def listed_scans(folder: Path, channels: Sequence[str] = ()) -> ListedScans | No
     Raises:
         DataError: the list is not valid.
     """
-    if (folder / _TEST_IMAGES).is_dir():
+    if (folder / TEST_IMAGES).is_dir():
         return None
     table = scans_of_table(folder, channels)
     found = (listed for scans_of in _DESCRIPTIONS if (listed := scans_of(folder)) is not None)

@@ -106,7 +106,7 @@ def test_each_listed_scan_is_found_or_named_with_or_without_a_label(tmp_path, la
     cases, problems = find_scans(tmp_path, ["CT"])
     assert [case.id for case in cases] == ["a", "b"]
     assert [Path(name).stem for name in problems] == ["gone"]
-    notes = unread_scans(tmp_path, cases, problems).notes
+    notes = unread_scans(tmp_path, cases, problems, ["CT"]).notes
     assert any("1 image not listed in" in note and "more.png" in note for note in notes) == has_others
     assert has_others or not notes
 
@@ -156,7 +156,7 @@ def test_the_other_files_of_a_scan_that_is_left_out_are_listed(tmp_path):
     (tmp_path / "cases.csv").write_text("id,t1,t2\na,raw/a_x.png,raw/a_y.png\nb,raw/b_x.png,raw/b_y.png\n")
     cases, problems = find_scans(tmp_path, ["t1", "t2"])
     assert ([case.id for case in cases], [*problems]) == (["a"], ["b"])
-    assert unread_scans(tmp_path, cases, problems).notes == []
+    assert unread_scans(tmp_path, cases, problems, ["t1", "t2"]).notes == []
 
 
 def test_of_a_table_with_a_test_part_only_that_is_missed(tmp_path):
@@ -290,7 +290,7 @@ def test_images_of_coco_in_one_folder_are_missed_where_they_are_listed(tmp_path)
     write_coco(tmp_path / "annotations" / "instances.json", listed, [annotation(1, box(0, 0, 2, 2))])
     cases, problems = find_scans(tmp_path, ["CT"])
     assert ([case.id for case in cases], [*problems]) == (["a", "b"], ["gone.png"])
-    assert not any("not listed" in note for note in unread_scans(tmp_path, cases, problems).notes)
+    assert not any("not listed" in note for note in unread_scans(tmp_path, cases, problems, ["CT"]).notes)
 
 
 def test_an_image_of_two_parts_of_coco_is_answered_with_the_part_that_is_asked_for(tmp_path):
